@@ -1,0 +1,32 @@
+"""map() over processes and threads at once.
+
+``fast_map(fn, iterable)`` calls ``fn`` on each item in worker processes, each with a pool of
+threads, and yields the results in order while they arrive::
+
+    from fast_map import fast_map
+
+    for page in fast_map(download_and_parse, urls):
+        ...
+
+See ``help(fast_map.fast_map)``.
+"""
+
+import sys as _sys
+
+if not _sys.platform.startswith("linux") or _sys.implementation.name != "cpython":
+    raise ImportError("fast_map runs on CPython under Linux only: it needs fork, futex and pidfd.")
+
+from ._api import fast_map
+from ._core import FastMap
+from ._errors import RemoteError, RemoteTraceback, WorkerCrashed
+
+__all__ = ["FastMap", "RemoteError", "RemoteTraceback", "WorkerCrashed", "fast_map"]
+
+
+def __getattr__(name: str) -> str:
+    # The version stands in pyproject.toml; reading it back costs too much for every import.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("fast_map")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

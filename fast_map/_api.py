@@ -1,0 +1,121 @@
+"""The public function: it checks its arguments and leaves the rest to the extension."""
+
+import operator
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Generator, Iterable, Sized
+from typing import Any
+
+from . import _core
+
+Generator.register(_core.FastMap)
+
+_running: "weakref.WeakSet[_core.FastMap[Any]]" = weakref.WeakSet()
+_watches_exit = False
+
+
+def fast_map(
+    fn: Callable[..., Any],
+    /,
+    *iterables: Iterable[Any],
+    threads_limit: int | None = None,
+    procs_limit: int | None = None,
+    buffersize: int | None = None,
+) -> "_core.FastMap[Any]":
+    """Call fn on each item in worker processes and threads; yield the results in order.
+
+    Like the builtin map, with several iterables fn gets one argument of each, and the shortest
+    ends it. Work starts at the call. Worker processes are forked, one for each usable CPU; in each
+    a pool of threads grows as long as the calls block and the CPU is idle. So fn may sleep, wait
+    for the network, compute, or all of it.
+
+    Args:
+        fn: What to call. It reaches the workers by fork and need not be picklable.
+        *iterables: The input, one or more. Lists, tuples and ranges reach the workers by fork;
+            any other iterable, also an infinite one, is read in the background, and its items
+            are sent. Results are sent back: what is no plain number, string or small container of
+            such must be picklable.
+        threads_limit: Most threads over all processes, at least 1. None: as many as the calls can
+            use, up to one per item.
+        procs_limit: Most worker processes, at least 1. None: the CPUs that this process may use
+            by affinity and cgroup quota. There are never more than items or threads_limit.
+        buffersize: Most items taken from the input and not yet yielded, at least 1. It also bounds
+            how many can run at once. None: 32,768.
+
+    Returns:
+        A FastMap: a generator over the results. Closing it, dropping it or leaving its with block
+        ends the workers.
+
+    Raises:
+        TypeError: fn is not callable, there is no iterable or one that is not iterable, or a limit
+            is not an int.
+        ValueError: A limit is out of range.
+        OSError: The system grants no process, or no shared memory.
+
+    What fn raises is raised in the item's place in the order, with the worker's traceback as its
+    cause and the item's position as its seq_index; with that the generator is finished. An
+    exception from an input's iterator follows the results of all items before it. A worker that
+    dies gives WorkerCrashed in the place of what it was running.
+
+    Example:
+        >>> def area(width, height):
+        ...     return width * height
+        >>> list(fast_map(area, [1, 2, 3], [10, 20, 30]))
+        [10, 40, 90]
+    """
+    if not callable(fn):
+        raise TypeError(f"fast_map() argument 1 must be callable, not {type(fn).__name__!r}")
+    if not iterables:
+        raise TypeError("fast_map() needs at least one iterable after fn")
+    threads = _check_limit("threads_limit", threads_limit)
+    procs = _check_limit("procs_limit", procs_limit)
+    buffered = _check_limit("buffersize", buffersize)
+    _watch_exit()
+    mapped = _core.start(fn, iterables, _length(iterables), threads, procs, buffered)
+    _running.add(mapped)
+    return mapped
+
+
+def _check_limit(name: str, value: int | None) -> int:
+    """The limit as the extension takes it: 0 for none."""
+    if value is None:
+        return 0
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an int or None, not bool")
+    try:
+        limit = operator.index(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be an int or None, not {kind!r}") from None
+    if not 1 <= limit <= sys.maxsize:
+        raise ValueError(f"{name} must be None or from 1 to {sys.maxsize}, not {limit}")
+    return limit
+
+
+def _length(iterables: tuple[Iterable[Any], ...]) -> int:
+    """The number of items, or -1 if an input does not tell."""
+    length = sys.maxsize
+    for iterable in iterables:
+        if not isinstance(iterable, Sized):
+            return -1
+        try:
+            length = min(length, len(iterable))
+        except (TypeError, OverflowError):
+            return -1
+    return length
+
+
+def _watch_exit() -> None:
+    """End what still runs when the interpreter exits, before threads are taken from under it."""
+    global _watches_exit
+    if not _watches_exit:
+        # The public atexit runs only after all threads were joined, and a thread may be waiting
+        # for one of our results. concurrent.futures uses the same hook.
+        threading._register_atexit(_end_all)  # type: ignore[attr-defined]
+        _watches_exit = True
+
+
+def _end_all() -> None:
+    for mapped in list(_running):
+        mapped._shut_down()

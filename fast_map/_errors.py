@@ -1,0 +1,213 @@
+"""Exceptions: the public ones, and how one travels from a worker to the caller.
+
+The extension calls the functions here; see src/python/errors.c.
+"""
+
+import contextlib
+import pickle
+import reprlib
+import signal as _signal
+import traceback
+from concurrent.futures import BrokenExecutor
+
+# The stages of an item's life in which an exception can arise; FM_STAGE_* of the extension.
+_STAGE_ARGUMENT, _STAGE_CALL, _STAGE_RESULT = range(3)
+
+
+class WorkerCrashed(BrokenExecutor):
+    """A worker process died in the middle of its work.
+
+    Attributes:
+        pid: The process that died (int).
+        exitcode: Its exit status (int), or None if a signal killed it or nobody knows.
+        signal: The number of the signal that killed it (int), or None.
+        items: Positions of the items that it was running and whose results are lost (tuple of
+            int), the first being the one in whose place this is raised.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        exitcode: int | None = None,
+        signal: int | None = None,
+        items: tuple[int, ...] = (),
+    ) -> None:
+        self.pid = pid
+        self.exitcode = exitcode
+        self.signal = signal
+        self.items = items
+        super().__init__(pid, exitcode, signal, items)
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            how = f"was killed by {_signal_name(self.signal)}"
+            if self.signal == _signal.SIGKILL:
+                how += " (by somebody, or by the kernel for want of memory)"
+        elif self.exitcode is not None:
+            how = f"exited with status {self.exitcode}"
+        else:
+            how = "ended, and its exit status was taken by somebody else"
+        return f"worker process {self.pid} {how} while it ran {_name_items(self.items)}"
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that came from a worker; its text is the worker's traceback."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+class RemoteError(RuntimeError):
+    """Stands for an exception of a worker that could not be sent itself, for it does not pickle.
+
+    Its text has the original's type and message.
+    """
+
+
+def pack_exception(error: BaseException, index: int, stage: int, subject: object) -> bytes:
+    """In a worker or the feeder: the exception of item `index` as bytes.
+
+    `subject` is the item's argument; in the last stage, the result that could not be encoded.
+    """
+    if stage == _STAGE_CALL:
+        note = f"fast_map: raised by fn for item {index}, {_repr(subject)}"
+    elif stage == _STAGE_RESULT:
+        note = f"fast_map: the result of item {index} could not be sent to the caller"
+        error = _explain_encoding(error, f"the result of item {index}", subject)
+    elif isinstance(error, (pickle.UnpicklingError, pickle.PicklingError)) or subject is None:
+        note = f"fast_map: the argument of item {index} could not be read by the worker"
+        error = _explain_decoding(error, f"the argument of item {index}")
+    else:
+        note = f"fast_map: the argument of item {index} could not be sent to a worker"
+        error = _explain_encoding(error, f"the argument of item {index}", subject)
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return pickle.dumps((_dump(error), text, note), protocol=5)
+
+
+def unpack_exception(packed: bytes, index: int) -> BaseException:
+    """In the caller: the exception to raise for item `index`."""
+    if not packed:
+        # All that a worker without memory can say.
+        return MemoryError(f"item {index} failed, and its exception could not be sent")
+    dumped, text, note = pickle.loads(packed)
+    try:
+        error = pickle.loads(dumped)
+    except BaseException as failure:
+        error = RemoteError(f"an exception of item {index} does not unpickle here: {failure}")
+    if isinstance(error, StopIteration):
+        # As PEP 479 has it: passed on, it would end the caller's loop as if all were done.
+        error = RuntimeError(f"fn raised StopIteration for item {index}")
+    return _attribute(error, index, text, note)
+
+
+def make_crash_error(
+    items: list[int], pid: int, known: bool, code: int, signal: int
+) -> WorkerCrashed:
+    """In the caller: what to raise for items that a dead process was running."""
+    exitcode = code if known and not signal else None
+    error = WorkerCrashed(pid, exitcode, signal or None, tuple(items))
+    with contextlib.suppress(AttributeError):
+        error.seq_index = items[0]  # type: ignore[attr-defined]
+    return error
+
+
+def explain_decoding_error(error: BaseException, index: int) -> BaseException:
+    """In the caller: the result of item `index` arrived and could not be made an object."""
+    explained = _explain_decoding(error, f"the result of item {index}")
+    return _attribute(explained, index, None, None)
+
+
+def _attribute(
+    error: BaseException, index: int, text: str | None, note: str | None
+) -> BaseException:
+    if text is not None:
+        error.__cause__ = RemoteTraceback(text)
+    # An exception class may refuse attributes; it is worth more than they are.
+    with contextlib.suppress(Exception):
+        error.seq_index = index  # type: ignore[attr-defined]
+    if note is not None:
+        with contextlib.suppress(Exception):
+            _add_note(error, note)
+    return error
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    if hasattr(error, "add_note"):
+        error.add_note(note)
+    else:  # CPython 3.10 prints no notes; programs can read them all the same.
+        error.__notes__ = [*getattr(error, "__notes__", ()), note]
+
+
+def _dump(error: BaseException) -> bytes:
+    """Pickle an exception, or a stand-in where that or the way back fails."""
+    try:
+        dumped = pickle.dumps(error, protocol=5)
+        if type(pickle.loads(dumped)) is type(error):
+            return dumped
+        reason = "it unpickles as something else"
+    except BaseException as failure:
+        reason = _one_line(failure)
+    kind = type(error)
+    return pickle.dumps(
+        RemoteError(
+            f"{kind.__module__}.{kind.__qualname__}: {_one_line(error)}"
+            f" (raised in a worker; it cannot be sent as it is: {reason})"
+        ),
+        protocol=5,
+    )
+
+
+def _explain_encoding(error: BaseException, what: str, subject: object) -> BaseException:
+    if not isinstance(error, Exception) or isinstance(error, MemoryError):
+        return error
+    kind = type(subject)
+    explained = pickle.PicklingError(
+        f"{what}, of type {kind.__module__}.{kind.__qualname__}, cannot be pickled: "
+        f"{_one_line(error)}"
+    )
+    explained.__cause__ = error
+    return explained
+
+
+def _explain_decoding(error: BaseException, what: str) -> BaseException:
+    if not isinstance(error, Exception) or isinstance(error, MemoryError):
+        return error
+    explained = pickle.UnpicklingError(
+        f"{what} was sent, but does not unpickle: {type(error).__name__}: {_one_line(error)}"
+    )
+    explained.__cause__ = error
+    return explained
+
+
+def _one_line(error: BaseException) -> str:
+    try:
+        return " ".join(str(error).split())
+    except Exception:
+        return f"<{type(error).__name__} whose str() fails>"
+
+
+def _repr(subject: object) -> str:
+    try:
+        return reprlib.repr(subject)
+    except Exception:
+        return f"<{type(subject).__name__} whose repr() fails>"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return _signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _name_items(items: tuple[int, ...]) -> str:
+    if not items:
+        return "nothing"
+    if len(items) == 1:
+        return f"item {items[0]}"
+    shown = ", ".join(str(item) for item in items[:8])
+    return f"items {shown}" + (f" and {len(items) - 8} more" if len(items) > 8 else "")

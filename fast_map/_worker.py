@@ -1,0 +1,70 @@
+"""What a worker process sets right after the fork, and its output before it ends.
+
+The extension calls these functions; see src/python/worker.c.
+"""
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+
+def set_up_worker(number: int) -> None:
+    """Make a forked copy of the parent a worker: its own signals, stdin, randomness and name."""
+    # Collecting what was inherited would only write to pages that are shared until then.
+    gc.freeze()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # The parent decides what Ctrl-C ends. SIG_IGN would do, but programs that fn starts inherit it.
+    signal.signal(signal.SIGINT, _ignore_interrupt)
+    _detach_stdin()
+    _reseed_numpy()
+    _name_process(number)
+
+
+def set_up_thread(worker: int, number: int) -> None:
+    """Give a thread of the extension's own a name that Python knows too."""
+    threading.current_thread().name = f"fast_map-worker-{worker}-thread-{number}"
+
+
+def flush_output() -> None:
+    """Write out what sys.stdout and sys.stderr have buffered."""
+    for stream in (sys.stdout, sys.stderr):
+        # The stream may be closed, None, or anything that the caller put there.
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+def _ignore_interrupt(signum: int, frame: FrameType | None) -> None:
+    pass
+
+
+def _detach_stdin() -> None:
+    """Several processes reading one terminal or pipe would steal from each other."""
+    if sys.stdin is None:
+        return
+    with contextlib.suppress(OSError):
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        if null != 0:
+            os.close(null)
+        sys.stdin = open(0, closefd=False)
+
+
+def _reseed_numpy() -> None:
+    """Python's own random is reseeded by its fork hook; numpy's global generator has none."""
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
+
+
+def _name_process(number: int) -> None:
+    """Let multiprocessing.current_process() tell workers from the parent, if it is in use."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None:
+        current = process.current_process()
+        current._name = f"fast_map-worker-{number}"
+        current._parent_pid = os.getppid()

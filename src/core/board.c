@@ -1,0 +1,134 @@
+#include "board.h"
+
+#include "shm.h"
+
+static size_t
+round_to_line(size_t size)
+{
+    return (size + FM_CACHE_LINE - 1) & ~(size_t)(FM_CACHE_LINE - 1);
+}
+
+int
+fm_board_map(struct fm_board *board, const struct fm_board_options *options)
+{
+    uint64_t capacity = fm_slots_capacity(options->buffersize);
+    size_t roster_size = round_to_line(fm_roster_memory_size(options->workers));
+    board->size = roster_size + fm_slots_memory_size(capacity, options->inherited);
+    int result = fm_shm_map(board->size, &board->memory);
+    if (result < 0) {
+        return result;
+    }
+    result = fm_arena_map(&board->arena, options->workers + 1, options->arena_limit);
+    if (result < 0) {
+        fm_shm_unmap(board->memory, board->size);
+        return result;
+    }
+    fm_roster_init(&board->roster, board->memory, options->workers);
+    fm_slots_init(&board->slots, (char *)board->memory + roster_size, capacity,
+                  options->buffersize, options->inherited, options->total);
+    return 0;
+}
+
+void
+fm_board_unmap(struct fm_board *board)
+{
+    fm_arena_unmap(&board->arena);
+    fm_shm_unmap(board->memory, board->size);
+}
+
+void
+fm_board_call_workers(struct fm_board *board, uint64_t count)
+{
+    fm_fence_seq_cst();
+    fm_roster_call(&board->roster, fm_slots_limit(&board->slots), count);
+}
+
+void
+fm_board_consumed(struct fm_board *board, uint64_t count)
+{
+    struct fm_slots_shared *shared = board->slots.shared;
+    uint64_t before = fm_load_relaxed(&shared->consumed);
+    fm_slots_set_consumed(&board->slots, count);
+    fm_fence_seq_cst();
+    uint64_t wanted = fm_doorbell_wanted(&shared->feeder);
+    if (wanted <= count) {
+        (void)fm_doorbell_answer(&shared->feeder, wanted);
+    }
+    if (board->slots.arguments == NULL) {
+        fm_roster_call(&board->roster, fm_slots_limit(&board->slots), count - before);
+    }
+    /* A worker may wait for its item to become the head. */
+    fm_arena_call_waiters(&board->arena);
+}
+
+void
+fm_board_end(struct fm_board *board)
+{
+    fm_store_seq_cst(&board->slots.shared->ended, 1);
+    fm_roster_call_all(&board->roster);
+    fm_doorbell_ring(&board->slots.shared->feeder);
+    fm_doorbell_ring(&board->slots.shared->consumer);
+    fm_arena_call_waiters(&board->arena);
+}
+
+static bool
+may_take(const struct fm_board *board, uint64_t item, uint64_t size)
+{
+    return fm_arena_has_space(&board->arena, size)
+           || item == fm_load_relaxed(&board->slots.shared->consumed);
+}
+
+enum fm_store_result
+fm_board_reserve(struct fm_board *board, struct fm_heap *heap, uint64_t item, uint64_t size,
+                 struct fm_value *value, void **bytes)
+{
+    uint64_t offset;
+    if (size <= FM_INLINE_SIZE) {
+        value->form = FM_FORM_INLINE;
+        value->inline_size = (uint8_t)size;
+        *bytes = value->as.bytes;
+        return FM_STORE_DONE;
+    }
+    if (!may_take(board, item, size)) {
+        return FM_STORE_FULL;
+    }
+    if (fm_heap_take(heap, size, &offset) < 0) {
+        return FM_STORE_TOO_LARGE;
+    }
+    value->form = FM_FORM_BLOCK;
+    value->as.block.offset = offset;
+    value->as.block.size = size;
+    *bytes = fm_arena_bytes(&board->arena, offset);
+    return FM_STORE_DONE;
+}
+
+bool
+fm_board_await_space(struct fm_board *board, uint64_t item, uint64_t size)
+{
+    fm_atomic_u32 *ended = &board->slots.shared->ended;
+    uint32_t ticket = fm_arena_await_begin(&board->arena);
+    if (!may_take(board, item, size) && !fm_load_acquire(ended)) {
+        (void)fm_arena_await(&board->arena, ticket, FM_DOORBELL_SLICE);
+    }
+    fm_arena_await_end(&board->arena);
+    return !fm_load_acquire(ended);
+}
+
+const void *
+fm_board_bytes(const struct fm_board *board, const struct fm_value *value, uint64_t *size)
+{
+    if (value->form == FM_FORM_INLINE) {
+        *size = value->inline_size;
+        return value->as.bytes;
+    }
+    *size = value->as.block.size;
+    return fm_arena_bytes(&board->arena, value->as.block.offset);
+}
+
+void
+fm_board_drop(struct fm_board *board, const struct fm_value *value)
+{
+    if (value->form == FM_FORM_BLOCK) {
+        fm_arena_return(&board->arena, value->as.block.offset);
+    }
+}

@@ -1,0 +1,66 @@
+/* The shared memory of one engine: where the ring, the roster and the arena lie.
+ *
+ * Mapped by the parent before it forks and inherited by the workers at the same addresses; each
+ * process works on its own copy of this struct.
+ */
+#ifndef FM_BOARD_H
+#define FM_BOARD_H
+
+#include "arena.h"
+#include "roster.h"
+#include "slots.h"
+
+struct fm_board_options {
+    unsigned workers;
+    uint64_t buffersize;
+    bool inherited; /* the workers have the input; see slots.h */
+    uint64_t total; /* of items; FM_UNKNOWN_TOTAL for a fed input */
+    uint64_t arena_limit;
+};
+
+struct fm_board {
+    void *memory;
+    size_t size;
+    struct fm_slots slots;
+    struct fm_roster roster;
+    struct fm_arena arena; /* heap 0 is the parent's, heap w + 1 that of worker w */
+};
+
+/* 0 or -errno. */
+int fm_board_map(struct fm_board *board, const struct fm_board_options *options);
+void fm_board_unmap(struct fm_board *board);
+
+/* For whoever made items claimable: wakes workers for up to `count` of them. */
+void fm_board_call_workers(struct fm_board *board, uint64_t count);
+
+/* Consumer: the results of all items below `count` have been read; wakes whoever waited for the
+ * room. */
+void fm_board_consumed(struct fm_board *board, uint64_t count);
+
+/* Parent: nothing more is wanted; everybody who waits wakes up and sees it. */
+void fm_board_end(struct fm_board *board);
+
+/* Why a payload could not be stored. */
+enum fm_store_result {
+    FM_STORE_DONE,
+    FM_STORE_FULL,     /* not now: fm_board_await_space */
+    FM_STORE_TOO_LARGE /* never */
+};
+
+/* Gives `value` room for `size` bytes, inline or in a block of the heap: *bytes is where to write
+ * them. The item at the head of the order may go beyond the arena's limit, so that it can't wait
+ * for items behind it. */
+enum fm_store_result fm_board_reserve(struct fm_board *board, struct fm_heap *heap, uint64_t item,
+                                      uint64_t size, struct fm_value *value, void **bytes);
+
+/* Sleeps until that might succeed, for a slice at most; false once the board has ended. */
+bool fm_board_await_space(struct fm_board *board, uint64_t item, uint64_t size);
+
+/* A value's bytes and their number. */
+const void *fm_board_bytes(const struct fm_board *board, const struct fm_value *value,
+                           uint64_t *size);
+
+/* Gives a value's block back, if it has one. */
+void fm_board_drop(struct fm_board *board, const struct fm_value *value);
+
+#endif

@@ -1,0 +1,35 @@
+/* When a worker should add threads: the decision, apart from clocks and threads.
+ *
+ * Threads pay while tasks block, and cost while they compute. Tasks block if items wait, every
+ * thread of the process is taken, and the process hardly wants the CPU. Wanting counts, not having:
+ * on a crowded machine a computing process gets little CPU, but it queues for it.
+ */
+#ifndef FM_GROWTH_H
+#define FM_GROWTH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Two looks at a process closer together than this say nothing. */
+#define FM_GROWTH_TICK INT64_C(1000000)
+
+struct fm_growth {
+    bool has_baseline;
+    int64_t time;
+    int64_t demand;
+};
+
+struct fm_growth_sample {
+    int64_t time;     /* ns */
+    int64_t demand;   /* CPU time wanted by the process until now, ns */
+    unsigned active;  /* threads that are taken */
+    bool settled;     /* every thread that was started has reached an item */
+    uint64_t waiting; /* items that nobody has taken */
+    uint64_t room;    /* threads that may be added at the most */
+};
+
+/* How many threads to add now. Doubles them each time, so that thousands exist within
+ * milliseconds. */
+unsigned fm_growth_decide(struct fm_growth *growth, const struct fm_growth_sample *sample);
+
+#endif

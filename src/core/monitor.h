@@ -1,0 +1,60 @@
+/* The parent's thread that watches its workers.
+ *
+ * It sleeps in poll(2) on the workers' pidfds and never takes the GIL. When a worker has ended it
+ * reaps it and settles what the worker was running: each such item is completed with the outcome
+ * "crashed", so that the consumer meets it in its place in the order. What the worker had not begun
+ * goes to the other workers.
+ */
+#ifndef FM_MONITOR_H
+#define FM_MONITOR_H
+
+#include "board.h"
+#include "process.h"
+
+#include <pthread.h>
+
+/* How long workers may take to end by themselves once they are asked to. */
+#define FM_CLOSE_GRACE_MS 400
+
+struct fm_monitored {
+    pid_t pid;
+    int pidfd; /* -1 once it has ended */
+};
+
+struct fm_monitor {
+    struct fm_board *board;
+    struct fm_monitored *workers;
+    unsigned count;
+    int close_fd; /* eventfd: makes the workers, and then the monitor, end */
+    pthread_t thread;
+    /* Workers that haven't ended. Written by the monitor (release) after it has settled a worker's
+     * items, read by the consumer (acquire). */
+    fm_atomic_u32 alive;
+    /* Written by the monitor before `alive`. */
+    struct fm_value last_crash;
+};
+
+/* Allocates for `count` workers and makes close_fd, before the fork; 0 or -errno. */
+int fm_monitor_init(struct fm_monitor *monitor, struct fm_board *board, unsigned count);
+
+/* The next worker, in the order of their numbers, was forked; 0 or -errno. */
+int fm_monitor_add(struct fm_monitor *monitor, pid_t pid);
+
+/* Starts the thread; 0 or -errno, and then all workers were killed and reaped. */
+int fm_monitor_start(struct fm_monitor *monitor);
+
+/* Ends the workers, by force where it must, and then the thread. Blocks for FM_CLOSE_GRACE_MS and
+ * what the kernel needs for a kill. */
+void fm_monitor_stop(struct fm_monitor *monitor);
+
+/* Frees what fm_monitor_init allocated; also in a forked child, which has no thread to stop. */
+void fm_monitor_fini(struct fm_monitor *monitor);
+
+/* Consumer: no worker is left to do anything. */
+static inline bool
+fm_monitor_is_deserted(struct fm_monitor *monitor)
+{
+    return fm_load_acquire(&monitor->alive) == 0;
+}
+
+#endif

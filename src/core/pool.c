@@ -1,0 +1,440 @@
+#include "pool.h"
+
+#include "clock.h"
+#include "process.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* A batch should take about this long: long enough to make its overhead small, short enough that
+ * nobody waits for what it holds back. */
+#define BATCH_TIME (50 * FM_MICROSECOND)
+#define BATCH_MOST 256
+
+/* How long a leader sleeps that may not take the waiting work because others are less busy. */
+#define REJECTED_DELAY FM_MILLISECOND
+
+static void
+init_thread(struct fm_pool_thread *thread, struct fm_pool *pool, unsigned number)
+{
+    *thread = (struct fm_pool_thread){
+        .pool = pool, .number = number, .finished = FM_NO_ITEM, .batch = 1};
+}
+
+int
+fm_pool_init(struct fm_pool *pool)
+{
+    pool->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (pool->kick_fd < 0) {
+        return -errno;
+    }
+    (void)pthread_mutex_init(&pool->lock, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, NULL, &pool->signals);
+    fm_moderation_init(&pool->moderation);
+    init_thread(&pool->main_thread, pool, 0);
+    pool->observed[0] = fm_process_thread_id();
+    pool->threads = pool->active = pool->starting = 1;
+    fm_store_relaxed(&pool->self->active, 1);
+    return 0;
+}
+
+static void
+set_active_locked(struct fm_pool *pool, unsigned active)
+{
+    pool->active = active;
+    fm_store_relaxed(&pool->self->active, active);
+}
+
+/* ---- taking work ---- */
+
+/* Another process should take the waiting work if this one has more than its share. */
+static bool
+has_share(struct fm_pool *pool, unsigned others_active)
+{
+    if (others_active == 0) {
+        return true;
+    }
+    return others_active < fm_roster_share(pool->roster, fm_slots_waiting(pool->slots));
+}
+
+static void
+end_batch(struct fm_pool_thread *thread)
+{
+    if (thread->batch_start == 0) {
+        return;
+    }
+    int64_t elapsed = fm_clock_now() - thread->batch_start;
+    thread->batch_start = 0;
+    if (thread->batch > 1) {
+        (void)fm_add_relaxed(&thread->pool->batching, UINT32_MAX); /* minus one */
+        (void)fm_add_relaxed(&thread->pool->batches, 1);
+    }
+    if (elapsed < BATCH_TIME / 2 && thread->batch < BATCH_MOST) {
+        thread->batch *= 2;
+    }
+    while (elapsed > 2 * BATCH_TIME && thread->batch > 1) {
+        thread->batch /= 2;
+        elapsed /= 2;
+    }
+}
+
+/* Towards the end batches get smaller, so that all workers finish at about the same time. */
+static uint64_t
+batch_size(const struct fm_pool_thread *thread)
+{
+    const struct fm_pool *pool = thread->pool;
+    uint64_t most = fm_slots_waiting(pool->slots) / (2 * (uint64_t)pool->roster->count);
+    if (most < 1) {
+        return 1;
+    }
+    return thread->batch < most ? thread->batch : most;
+}
+
+/* Completed something and found no further claim to serve as the barrier. */
+static void
+announce_finished(struct fm_pool_thread *thread)
+{
+    struct fm_doorbell *consumer = &thread->pool->slots->shared->consumer;
+    if (thread->finished == FM_NO_ITEM) {
+        return;
+    }
+    fm_fence_seq_cst();
+    if (fm_doorbell_wanted(consumer) == thread->finished) {
+        (void)fm_doorbell_answer(consumer, thread->finished);
+    }
+    thread->finished = FM_NO_ITEM;
+}
+
+bool
+fm_pool_next_batch(struct fm_pool_thread *thread, uint64_t *item)
+{
+    struct fm_pool *pool = thread->pool;
+    announce_finished(thread);
+    end_batch(thread);
+    unsigned others = fm_load_relaxed(&pool->self->active) - 1;
+    if (!has_share(pool, others)) {
+        return false;
+    }
+    for (;;) {
+        uint64_t begin;
+        uint64_t count = fm_slots_reserve(pool->slots, batch_size(thread), &begin);
+        if (count == 0) {
+            return false;
+        }
+        thread->reserved = begin;
+        thread->reserved_end = begin + count;
+        if (fm_pool_next_reserved(thread, item)) {
+            break;
+        }
+    }
+    thread->batch_start = fm_clock_now();
+    if (thread->batch > 1) {
+        (void)fm_add_relaxed(&pool->batching, 1);
+    }
+    return true;
+}
+
+/* ---- waiting for work ---- */
+
+static void
+wait_parked(struct fm_pool_thread *thread)
+{
+    /* Pairs with the release in call_parked. */
+    while (fm_load_acquire(&thread->called) == 0) {
+        (void)fm_futex_wait(&thread->called, 0, FM_FOREVER);
+    }
+}
+
+static struct fm_pool_thread *
+pop_parked_locked(struct fm_pool *pool)
+{
+    struct fm_pool_thread *thread = pool->parked;
+    if (thread != NULL) {
+        pool->parked = thread->next_parked;
+    }
+    return thread;
+}
+
+static void
+call_parked(struct fm_pool_thread *thread)
+{
+    if (thread != NULL) {
+        fm_store_release(&thread->called, 1);
+        (void)fm_futex_wake(&thread->called, 1);
+    }
+}
+
+/* All items have been claimed, and those that this process had are done. */
+static bool
+is_over(struct fm_pool *pool)
+{
+    struct fm_slots *slots = pool->slots;
+    /* Pairs with the release in fm_slots_finish. */
+    uint64_t total = fm_load_acquire(&slots->shared->total);
+    if (total == FM_UNKNOWN_TOTAL || fm_slots_limit(slots) < total || fm_slots_rewind(slots)) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&pool->lock);
+    bool over = pool->active == 0;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return over;
+}
+
+/* Sleeps until there may be work that was not there at `limit`. */
+static void
+lead_wait(struct fm_pool *pool, bool rejected)
+{
+    struct fm_slots_shared *shared = pool->slots->shared;
+    uint64_t limit = fm_slots_limit(pool->slots);
+    uint64_t gap = pool->moderation.gap;
+    uint64_t wanted = limit + gap;
+    uint64_t total = fm_load_acquire(&shared->total);
+    if (wanted > total) {
+        wanted = limit + 1;
+    }
+    uint32_t ticket = fm_doorbell_arm(&pool->self->work, wanted);
+    bool changed = fm_slots_limit(pool->slots) > limit || fm_load_relaxed(&shared->ended)
+                   || (!rejected && fm_slots_waiting(pool->slots) > 0);
+    if (changed) {
+        fm_doorbell_disarm(&pool->self->work);
+        return;
+    }
+    int64_t timeout = rejected ? REJECTED_DELAY : gap > 1 ? FM_MODERATION_DELAY : FM_FOREVER;
+    (void)fm_doorbell_wait(&pool->self->work, ticket, timeout);
+    if (fm_slots_limit(pool->slots) < wanted) {
+        fm_moderation_reset(&pool->moderation);
+    }
+}
+
+static bool
+lead(struct fm_pool_thread *thread, uint64_t *item)
+{
+    struct fm_pool *pool = thread->pool;
+    while (!fm_load_acquire(&pool->slots->shared->ended)) {
+        /* Counts as active while it looks, so that the others see how busy this process is. */
+        (void)pthread_mutex_lock(&pool->lock);
+        set_active_locked(pool, pool->active + 1);
+        (void)pthread_mutex_unlock(&pool->lock);
+        if (fm_pool_next_batch(thread, item)) {
+            return true;
+        }
+        (void)pthread_mutex_lock(&pool->lock);
+        set_active_locked(pool, pool->active - 1);
+        (void)pthread_mutex_unlock(&pool->lock);
+        if (is_over(pool)) {
+            return false;
+        }
+        bool rejected = fm_slots_waiting(pool->slots) > 0;
+        if (rejected) {
+            fm_roster_call(pool->roster, UINT64_MAX - 1, pool->roster->count);
+        }
+        lead_wait(pool, rejected);
+        fm_moderation_update(&pool->moderation, fm_slots_limit(pool->slots), BATCH_MOST);
+    }
+    return false;
+}
+
+/* The lead passes on: to one thread after work was found, to all at the end. */
+static void
+stop_leading(struct fm_pool *pool, bool over)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->led = false;
+    pool->over = pool->over || over;
+    struct fm_pool_thread *next = pop_parked_locked(pool);
+    bool kick = next == NULL && pool->supervisor_asleep;
+    (void)pthread_mutex_unlock(&pool->lock);
+    call_parked(next);
+    if (kick) {
+        (void)eventfd_write(pool->kick_fd, 1);
+    }
+}
+
+/* Not active any more: leads, or parks until called. True when the caller leads now. */
+static bool
+become_leader(struct fm_pool_thread *thread)
+{
+    struct fm_pool *pool = thread->pool;
+    for (;;) {
+        (void)pthread_mutex_lock(&pool->lock);
+        if (pool->over) {
+            struct fm_pool_thread *next = pop_parked_locked(pool);
+            (void)pthread_mutex_unlock(&pool->lock);
+            call_parked(next);
+            return false;
+        }
+        if (!pool->led) {
+            pool->led = true;
+            (void)pthread_mutex_unlock(&pool->lock);
+            return true;
+        }
+        fm_store_relaxed(&thread->called, 0);
+        thread->next_parked = pool->parked;
+        pool->parked = thread;
+        (void)pthread_mutex_unlock(&pool->lock);
+        wait_parked(thread);
+    }
+}
+
+/* The last thread to become idle may be what a leader waits for to see that all is over. */
+static void
+become_idle(struct fm_pool_thread *thread)
+{
+    struct fm_pool *pool = thread->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    set_active_locked(pool, pool->active - 1);
+    if (!thread->started) {
+        thread->started = true;
+        pool->starting--;
+    }
+    bool ring = pool->active == 0 && pool->led;
+    (void)pthread_mutex_unlock(&pool->lock);
+    if (ring && fm_load_relaxed(&pool->slots->shared->total) != FM_UNKNOWN_TOTAL) {
+        fm_doorbell_ring(&pool->self->work);
+    }
+}
+
+static void
+note_started(struct fm_pool_thread *thread)
+{
+    if (!thread->started) {
+        thread->started = true;
+        (void)pthread_mutex_lock(&thread->pool->lock);
+        thread->pool->starting--;
+        (void)pthread_mutex_unlock(&thread->pool->lock);
+    }
+}
+
+bool
+fm_pool_wait(struct fm_pool_thread *thread, uint64_t *item)
+{
+    if (!fm_load_acquire(&thread->pool->slots->shared->ended)
+        && fm_pool_next_batch(thread, item)) {
+        note_started(thread);
+        return true;
+    }
+    become_idle(thread);
+    if (!become_leader(thread)) {
+        return false;
+    }
+    bool found = lead(thread, item);
+    stop_leading(thread->pool, !found);
+    return found;
+}
+
+/* ---- more threads ---- */
+
+static void *
+run_pool_thread(void *argument)
+{
+    struct fm_pool_thread *thread = argument;
+    struct fm_pool *pool = thread->pool;
+    char name[16];
+    (void)pthread_sigmask(SIG_SETMASK, &pool->signals, NULL);
+    (void)snprintf(name, sizeof name, "fm-w%u-t%u", (unsigned)pool->worker, thread->number);
+    fm_process_name_thread(name);
+    if (thread->number < FM_POOL_OBSERVED) {
+        (void)pthread_mutex_lock(&pool->lock);
+        pool->observed[thread->number] = fm_process_thread_id();
+        (void)pthread_mutex_unlock(&pool->lock);
+    }
+    pool->hooks.run_thread(pool->hooks.context, thread);
+    return NULL;
+}
+
+/* The thread's memory lives as long as the process: threads come and never go. */
+static int
+start_thread(struct fm_pool *pool, const pthread_attr_t *attributes, unsigned number)
+{
+    pthread_t handle;
+    struct fm_pool_thread *thread = malloc(sizeof *thread);
+    if (thread == NULL) {
+        return ENOMEM;
+    }
+    init_thread(thread, pool, number);
+    int result = pthread_create(&handle, attributes, run_pool_thread, thread);
+    if (result != 0) {
+        free(thread);
+    }
+    return result;
+}
+
+unsigned
+fm_pool_add_threads(struct fm_pool *pool, unsigned count)
+{
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) {
+        return 0;
+    }
+    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (pool->stack_size > 0) {
+        (void)pthread_attr_setstacksize(&attributes, pool->stack_size);
+    }
+    /* Counted before they start, and the ones that could not be started taken back. */
+    (void)pthread_mutex_lock(&pool->lock);
+    unsigned first = pool->threads;
+    pool->threads += count;
+    pool->starting += count;
+    set_active_locked(pool, pool->active + count);
+    (void)pthread_mutex_unlock(&pool->lock);
+    unsigned started = 0;
+    while (started < count && start_thread(pool, &attributes, first + started) == 0) {
+        started++;
+    }
+    (void)pthread_attr_destroy(&attributes);
+    unsigned missing = count - started;
+    if (missing > 0) {
+        (void)pthread_mutex_lock(&pool->lock);
+        pool->threads -= missing;
+        pool->starting -= missing;
+        set_active_locked(pool, pool->active - missing);
+        (void)pthread_mutex_unlock(&pool->lock);
+    }
+    return started;
+}
+
+/* What the threads want of the CPU, while they are few; what the process has got of it later, when
+ * it is known that they block. */
+static int64_t
+cpu_demand(const pid_t *observed, unsigned threads)
+{
+    int64_t sum = 0;
+    if (threads > FM_POOL_OBSERVED) {
+        return fm_clock_process_cpu();
+    }
+    for (unsigned i = 0; i < threads; i++) {
+        int64_t demand = observed[i] != 0 ? fm_process_thread_demand(observed[i]) : 0;
+        if (demand < 0) {
+            return fm_clock_process_cpu();
+        }
+        sum += demand;
+    }
+    return sum;
+}
+
+bool
+fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample)
+{
+    pid_t observed[FM_POOL_OBSERVED];
+    uint64_t waiting = fm_slots_waiting(pool->slots);
+    uint64_t share = fm_roster_share(pool->roster, waiting);
+    (void)pthread_mutex_lock(&pool->lock);
+    bool idle = pool->led || pool->parked != NULL;
+    unsigned threads = pool->threads;
+    for (unsigned i = 0; i < FM_POOL_OBSERVED; i++) {
+        observed[i] = pool->observed[i];
+    }
+    uint64_t room = share > pool->active ? share - pool->active : 0;
+    uint64_t allowed = pool->threads_limit > threads ? pool->threads_limit - threads : 0;
+    sample->active = pool->active;
+    sample->settled = pool->starting == 0;
+    (void)pthread_mutex_unlock(&pool->lock);
+    sample->waiting = waiting;
+    sample->room = room < allowed ? room : allowed;
+    sample->time = fm_clock_now();
+    sample->demand = idle || sample->room == 0 ? 0 : cpu_demand(observed, threads);
+    return !idle;
+}

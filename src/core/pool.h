@@ -1,0 +1,145 @@
+/* The threads of one worker process, and its supervisor.
+ *
+ * A pool thread runs items as long as it finds any. Of the threads that find none, one *leads*: it
+ * waits at the process's doorbell for work. The others are parked, the last parked on top. A leader
+ * that got work hands the lead to a parked thread, so that exactly one thread wakes for each thing
+ * that happens and no herd runs for it.
+ *
+ * The supervisor is one more thread, which never runs items. It adds threads when the tasks block
+ * (growth.h), gives back what a stuck thread had reserved, and ends the process when the parent has
+ * died or has no more use for it.
+ *
+ * The process's own state is guarded by `lock`, which is held for a few instructions and never while
+ * anything is waited for. Shared memory is touched through slots.h and roster.h only.
+ */
+#ifndef FM_POOL_H
+#define FM_POOL_H
+
+#include "growth.h"
+#include "roster.h"
+#include "slots.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* No item, and not FM_NOBODY either. */
+#define FM_NO_ITEM (UINT64_MAX - 1)
+
+/* Threads whose demand for CPU is looked at one by one; with more the process clock must do. */
+#define FM_POOL_OBSERVED 8
+
+struct fm_pool;
+
+struct fm_pool_thread {
+    struct fm_pool *pool;
+    unsigned number;        /* 0 is the process's main thread */
+    uint64_t reserved;      /* next item to try, of those reserved */
+    uint64_t reserved_end;
+    uint64_t finished;      /* completed, and the consumer's doorbell not yet looked at */
+    uint64_t batch;         /* items to reserve at a time */
+    int64_t batch_start;    /* when the current batch was reserved; 0 for none */
+    bool started;           /* has reached its first item */
+    fm_atomic_u32 called;   /* parked: becomes 1 with the wake */
+    struct fm_pool_thread *next_parked;
+};
+
+/* What the pool asks of the layer above; both are called without any lock. */
+struct fm_pool_hooks {
+    /* A new thread's work: loops over fm_pool_wait until that says false. */
+    void (*run_thread)(void *context, struct fm_pool_thread *thread);
+    /* The process is to end: flush what has to be flushed and _exit. Called on the supervisor's
+     * thread; if it doesn't end the process soon, the supervisor does. */
+    void (*leave)(void *context);
+    void *context;
+};
+
+struct fm_pool {
+    struct fm_slots *slots;
+    struct fm_roster *roster;
+    struct fm_roster_entry *self;
+    uint32_t worker;
+    unsigned threads_limit;
+    size_t stack_size; /* of new threads; 0: the system's */
+    struct fm_pool_hooks hooks;
+    int parent_pidfd;
+    int close_fd; /* readable once the parent wants the workers to end */
+
+    pthread_mutex_t lock;
+    struct fm_pool_thread *parked; /* under lock */
+    bool led;                      /* under lock: some thread leads */
+    bool over;                     /* under lock: nothing more will come */
+    bool supervisor_asleep;        /* under lock: the supervisor needs a kick */
+    unsigned threads;              /* under lock: all that were started */
+    unsigned starting;             /* under lock: those that haven't reached an item yet */
+    unsigned active;               /* under lock: those that aren't idle; copied to the roster */
+    pid_t observed[FM_POOL_OBSERVED]; /* under lock */
+
+    /* Threads that hold a batch of several items, and batches ended so far: how the supervisor sees
+     * that one is stuck. Written by pool threads; relaxed. */
+    fm_atomic_u32 batching;
+    fm_atomic_u64 batches;
+
+    int kick_fd;                     /* wakes the supervisor */
+    sigset_t signals;                /* the signal mask of pool threads */
+    struct fm_moderation moderation; /* the leader's */
+    struct fm_pool_thread main_thread;
+};
+
+/* In the worker, right after the fork; 0 or -errno. The caller has set the fields up to close_fd. */
+int fm_pool_init(struct fm_pool *pool);
+
+/* Supervisor: starts up to `count` threads more; how many it could. */
+unsigned fm_pool_add_threads(struct fm_pool *pool, unsigned count);
+
+/* Supervisor: what growth.h wants to know. False while some thread is idle, and no growth could
+ * help. */
+bool fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample);
+
+/* Waits until there is an item for this thread (true), or none will ever come (false). Not to be
+ * called with the GIL. */
+bool fm_pool_wait(struct fm_pool_thread *thread, uint64_t *item);
+
+/* Reserves a new batch and claims its first item; false if there is none now. */
+bool fm_pool_next_batch(struct fm_pool_thread *thread, uint64_t *item);
+
+static inline bool
+fm_pool_next_reserved(struct fm_pool_thread *thread, uint64_t *item)
+{
+    struct fm_slots *slots = thread->pool->slots;
+    while (thread->reserved < thread->reserved_end) {
+        uint64_t candidate = thread->reserved++;
+        if (fm_slots_claim(slots, candidate, thread->pool->worker)) {
+            *item = candidate;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The next item, without waiting. The claim is the full barrier that has to stand between having
+ * completed the last item and looking whether the consumer waits for it. */
+static inline bool
+fm_pool_next(struct fm_pool_thread *thread, uint64_t *item)
+{
+    if (fm_pool_next_reserved(thread, item)) {
+        struct fm_doorbell *consumer = &thread->pool->slots->shared->consumer;
+        fm_fence_after_rmw();
+        if (fm_doorbell_wanted(consumer) == thread->finished) {
+            (void)fm_doorbell_answer(consumer, thread->finished);
+        }
+        return true;
+    }
+    return fm_pool_next_batch(thread, item);
+}
+
+/* The item's result is in its slot. Must be followed by fm_pool_next or fm_pool_wait. */
+static inline void
+fm_pool_complete(struct fm_pool_thread *thread, uint64_t item)
+{
+    fm_slots_complete(thread->pool->slots, item);
+    thread->finished = item;
+}
+
+#endif

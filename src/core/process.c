@@ -1,0 +1,131 @@
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int
+fm_process_open(pid_t pid)
+{
+    long pidfd = syscall(SYS_pidfd_open, pid, 0);
+    return pidfd >= 0 ? (int)pidfd : -errno;
+}
+
+bool
+fm_process_has_ended(int pidfd)
+{
+    struct pollfd watched = {.fd = pidfd, .events = POLLIN};
+    return poll(&watched, 1, 0) > 0;
+}
+
+void
+fm_process_kill(int pidfd, int signal)
+{
+    (void)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
+
+struct fm_exit
+fm_process_reap(pid_t pid)
+{
+    struct fm_exit result = {0};
+    int status;
+    pid_t reaped;
+    do {
+        reaped = waitpid(pid, &status, 0);
+    } while (reaped < 0 && errno == EINTR);
+    if (reaped == pid) {
+        result.known = true;
+        result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+        result.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    }
+    return result;
+}
+
+/* Reads a small file of /proc as text; the number of bytes, or -1. */
+static ssize_t
+read_text(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -1;
+    }
+    ssize_t length = read(fd, text, size - 1);
+    (void)close(fd);
+    if (length >= 0) {
+        text[length] = '\0';
+    }
+    return length;
+}
+
+unsigned
+fm_process_thread_count(void)
+{
+    char text[4096];
+    unsigned count = 0;
+    if (read_text("/proc/self/status", text, sizeof text) > 0) {
+        const char *line = strstr(text, "\nThreads:");
+        if (line == NULL || sscanf(line, "\nThreads: %u", &count) != 1) {
+            return 0;
+        }
+    }
+    return count;
+}
+
+int64_t
+fm_process_thread_demand(pid_t tid)
+{
+    char path[64];
+    char text[128];
+    int64_t ran;
+    int64_t waited;
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", (int)tid);
+    if (read_text(path, text, sizeof text) <= 0) {
+        return -1;
+    }
+    if (sscanf(text, "%" SCNd64 " %" SCNd64, &ran, &waited) != 2) {
+        return -1;
+    }
+    return ran + waited;
+}
+
+void
+fm_process_name_thread(const char *name)
+{
+    (void)prctl(PR_SET_NAME, name, 0, 0, 0);
+}
+
+pid_t
+fm_process_thread_id(void)
+{
+    return (pid_t)syscall(SYS_gettid);
+}
+
+/* A static, since fork handlers get no argument. Written in a child before it has threads. */
+static unsigned generation;
+
+static void
+enter_child(void)
+{
+    generation++;
+}
+
+int
+fm_process_count_generations(void)
+{
+    return -pthread_atfork(NULL, NULL, enter_child);
+}
+
+unsigned
+fm_process_generation(void)
+{
+    return generation;
+}

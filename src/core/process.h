@@ -1,0 +1,44 @@
+/* Processes and threads as the kernel sees them. Any thread may call these. */
+#ifndef FM_PROCESS_H
+#define FM_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* A descriptor that polls as readable once the process has ended, or -errno. */
+int fm_process_open(pid_t pid);
+
+bool fm_process_has_ended(int pidfd);
+
+void fm_process_kill(int pidfd, int signal);
+
+/* How a process ended. `known` is false where somebody else had already asked the kernel for it
+ * (the caller's own os.wait(), or a disposition of SIGCHLD that discards it). */
+struct fm_exit {
+    bool known;
+    int code;   /* its exit status, where `signal` is 0 */
+    int signal; /* the signal that killed it, or 0 */
+};
+
+/* Collects a child that has ended, so that it leaves no zombie. */
+struct fm_exit fm_process_reap(pid_t pid);
+
+/* Threads of this process, or 0 where /proc does not say. */
+unsigned fm_process_thread_count(void);
+
+/* Nanoseconds for which a thread of this process has run or wanted to run on a CPU, all in all;
+ * -1 where the kernel doesn't keep count. */
+int64_t fm_process_thread_demand(pid_t tid);
+
+/* The calling thread's name as ps, top and py-spy show it (cut to 15 bytes). */
+void fm_process_name_thread(const char *name);
+
+pid_t fm_process_thread_id(void);
+
+/* Tells a process from its forked children without a system call: grows by one in each child.
+ * Counting starts with fm_process_count_generations; 0 or -errno. */
+int fm_process_count_generations(void);
+unsigned fm_process_generation(void);
+
+#endif

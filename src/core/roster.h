@@ -1,0 +1,46 @@
+/* The workers as all processes see them: who is alive, how busy each is, where each waits for work.
+ *
+ * An entry is written by its worker process, but for `alive`, which the parent takes away when the
+ * process has ended. Ringing is for whoever made work available: the feeder, the consumer.
+ */
+#ifndef FM_ROSTER_H
+#define FM_ROSTER_H
+
+#include "atomic.h"
+#include "doorbell.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct fm_roster_entry {
+    /* Threads that run an item or look for one. Written by the worker; relaxed, a hint. */
+    FM_CACHE_ALIGNED fm_atomic_u32 active;
+    /* 1 until the parent has seen the process end. Written by the parent; relaxed. */
+    fm_atomic_u32 alive;
+    /* The worker's one leading thread waits here for a limit (fm_slots_limit) to be reached. */
+    FM_CACHE_ALIGNED struct fm_doorbell work;
+};
+
+struct fm_roster {
+    struct fm_roster_entry *entries;
+    unsigned count;
+};
+
+size_t fm_roster_memory_size(unsigned count);
+
+/* Lays the roster out in zeroed shared memory, before the fork; all entries alive. */
+void fm_roster_init(struct fm_roster *roster, void *memory, unsigned count);
+
+/* Wakes up to `most` workers that wait for `limit` or less, the least busy first. Call after a full
+ * fence behind whatever made the limit reachable. */
+void fm_roster_call(struct fm_roster *roster, uint64_t limit, uint64_t most);
+
+/* Wakes every worker that waits, for whatever it waits. */
+void fm_roster_call_all(struct fm_roster *roster);
+
+/* How many threads one process may have active for work to be spread evenly, with `waiting` items
+ * not yet taken by anybody. The least busy process is always below its share, so that waiting items
+ * never wait for the share. */
+uint64_t fm_roster_share(const struct fm_roster *roster, uint64_t waiting);
+
+#endif

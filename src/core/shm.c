@@ -1,0 +1,49 @@
+#include "shm.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int
+fm_shm_map(size_t size, void **memory)
+{
+    void *mapped =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped == MAP_FAILED) {
+        return -errno;
+    }
+    *memory = mapped;
+    return 0;
+}
+
+int
+fm_shm_map_most(size_t most, size_t least, void **memory, size_t *size)
+{
+    int result = -EINVAL;
+    for (size_t wanted = most; wanted >= least; wanted /= 2) {
+        result = fm_shm_map(wanted, memory);
+        if (result == 0) {
+            *size = wanted;
+            return 0;
+        }
+    }
+    return result;
+}
+
+void
+fm_shm_unmap(void *memory, size_t size)
+{
+    (void)munmap(memory, size);
+}
+
+void
+fm_shm_discard(void *memory, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)memory + page - 1) & ~(page - 1);
+    uintptr_t end = ((uintptr_t)memory + size) & ~(page - 1);
+    if (begin < end) {
+        (void)madvise((void *)begin, end - begin, MADV_REMOVE);
+    }
+}

@@ -1,0 +1,22 @@
+/* Anonymous memory that forked processes share: no name, no file under /dev/shm, nothing to leak.
+ *
+ * Address space is reserved without being committed; a page costs memory once it has been written.
+ */
+#ifndef FM_SHM_H
+#define FM_SHM_H
+
+#include <stddef.h>
+
+/* Maps `size` zeroed bytes; 0 or -errno. */
+int fm_shm_map(size_t size, void **memory);
+
+/* Maps as much as the machine grants, from `most` downwards by halves to `least`. */
+int fm_shm_map_most(size_t most, size_t least, void **memory, size_t *size);
+
+void fm_shm_unmap(void *memory, size_t size);
+
+/* Gives the whole pages within the range back to the system, in every process; they read as zero
+ * from then on. Best effort: where the kernel can't, the pages just stay. */
+void fm_shm_discard(void *memory, size_t size);
+
+#endif

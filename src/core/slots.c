@@ -1,0 +1,155 @@
+#include "slots.h"
+
+
+_Static_assert(sizeof(struct fm_slot) == FM_CACHE_LINE, "a slot is one cache line");
+_Static_assert(sizeof(struct fm_argument) == FM_CACHE_LINE, "an argument is one cache line");
+
+uint64_t
+fm_slots_capacity(uint64_t buffersize)
+{
+    uint64_t capacity = 1;
+    while (capacity < buffersize) {
+        capacity *= 2;
+    }
+    return capacity;
+}
+
+size_t
+fm_slots_memory_size(uint64_t capacity, bool inherited)
+{
+    size_t each = sizeof(struct fm_slot) + (inherited ? 0 : sizeof(struct fm_argument));
+    return sizeof(struct fm_slots_shared) + (size_t)capacity * each;
+}
+
+void
+fm_slots_init(struct fm_slots *slots, void *memory, uint64_t capacity, uint64_t buffersize,
+              bool inherited, uint64_t total)
+{
+    struct fm_slots_shared *shared = memory;
+    slots->shared = shared;
+    slots->slots = (struct fm_slot *)(shared + 1);
+    slots->arguments = inherited ? NULL : (struct fm_argument *)(slots->slots + capacity);
+    slots->mask = capacity - 1;
+    slots->shift = (unsigned)__builtin_ctzll(capacity);
+    shared->buffersize = buffersize;
+    fm_store_relaxed(&shared->published, inherited ? total : 0);
+    fm_store_relaxed(&shared->total, total);
+    fm_doorbell_init(&shared->consumer);
+    fm_doorbell_init(&shared->feeder);
+}
+
+uint64_t
+fm_slots_room(const struct fm_slots *slots, uint64_t published)
+{
+    /* Pairs with the release in fm_slots_set_consumed. */
+    return fm_load_acquire(&slots->shared->consumed) + slots->shared->buffersize - published;
+}
+
+void
+fm_slots_publish(struct fm_slots *slots, uint64_t item)
+{
+    fm_store_release(&fm_slots_at(slots, item)->state,
+                     fm_slots_word(slots, item, FM_SLOT_READY, 0));
+}
+
+void
+fm_slots_publish_done(struct fm_slots *slots, uint64_t item)
+{
+    fm_slots_complete(slots, item);
+}
+
+void
+fm_slots_announce(struct fm_slots *slots, uint64_t count)
+{
+    fm_store_release(&slots->shared->published, count);
+}
+
+void
+fm_slots_finish(struct fm_slots *slots, uint64_t total)
+{
+    fm_store_release(&slots->shared->total, total);
+    fm_slots_announce(slots, total);
+}
+
+uint64_t
+fm_slots_reserve(struct fm_slots *slots, uint64_t most, uint64_t *begin)
+{
+    uint64_t limit = fm_slots_limit(slots);
+    uint64_t cursor = fm_load_relaxed(&slots->shared->cursor);
+    while (cursor < limit) {
+        uint64_t count = limit - cursor < most ? limit - cursor : most;
+        if (fm_cas_relaxed(&slots->shared->cursor, &cursor, cursor + count)) {
+            *begin = cursor;
+            return count;
+        }
+    }
+    return 0;
+}
+
+/* A claim may be lost to the race with this, never made twice: both go through the slot. */
+bool
+fm_slots_rewind(struct fm_slots *slots)
+{
+    uint64_t cursor = fm_load_relaxed(&slots->shared->cursor);
+    uint64_t limit = fm_slots_limit(slots);
+    uint64_t item = fm_load_relaxed(&slots->shared->consumed);
+    for (; item < limit; item++) {
+        uint64_t state = fm_load_relaxed(&fm_slots_at(slots, item)->state);
+        if (state == fm_slots_claimable_word(slots, item)) {
+            break;
+        }
+    }
+    if (item >= limit) {
+        return false;
+    }
+    if (item < cursor) {
+        (void)fm_cas_relaxed(&slots->shared->cursor, &cursor, item);
+    }
+    return true;
+}
+
+void
+fm_slots_set_consumed(struct fm_slots *slots, uint64_t count)
+{
+    fm_store_release(&slots->shared->consumed, count);
+}
+
+uint64_t
+fm_slots_item_to_await(const struct fm_slots *slots, uint64_t item, uint64_t gap)
+{
+    uint64_t limit = fm_slots_limit(slots);
+    uint64_t last = limit > item && limit - item < gap ? limit - 1 : item + gap - 1;
+    if (limit <= item) {
+        return item;
+    }
+    while (last > item && fm_slots_is_done(slots, last)) {
+        last--;
+    }
+    return last;
+}
+
+uint64_t
+fm_slots_next_lost(const struct fm_slots *slots, uint64_t from, uint32_t worker)
+{
+    uint64_t limit = fm_slots_limit(slots);
+    for (uint64_t item = from; item < limit; item++) {
+        /* Pairs with the release in fm_slots_complete, so that what was finished counts. */
+        uint64_t state = fm_load_acquire(&fm_slots_at(slots, item)->state);
+        if (state == fm_slots_word(slots, item, FM_SLOT_RUNNING, worker)) {
+            return item;
+        }
+    }
+    return FM_UNKNOWN_TOTAL;
+}
+
+uint64_t
+fm_slots_next_unfinished(const struct fm_slots *slots, uint64_t from)
+{
+    uint64_t limit = fm_slots_limit(slots);
+    for (uint64_t item = from; item < limit; item++) {
+        if (!fm_slots_is_done(slots, item)) {
+            return item;
+        }
+    }
+    return FM_UNKNOWN_TOTAL;
+}

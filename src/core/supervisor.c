@@ -1,0 +1,151 @@
+#include "supervisor.h"
+
+#include "clock.h"
+#include "process.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define TICK_LEAST 1
+#define TICK_MOST 16
+#define NO_TICK (-1)
+
+struct supervisor {
+    struct fm_pool *pool;
+    struct fm_growth growth;
+    int tick; /* ms until the next look; NO_TICK: when kicked */
+    uint64_t seen_batches;
+    bool has_seen_batches;
+    bool given_back;
+};
+
+static _Noreturn void
+leave(struct fm_pool *pool)
+{
+    pool->hooks.leave(pool->hooks.context);
+    struct pollfd parent = {.fd = pool->parent_pidfd, .events = POLLIN};
+    (void)poll(&parent, 1, FM_LEAVE_GRACE_MS);
+    _exit(0);
+}
+
+/* Batches are sized to take microseconds. If some thread holds one and none has ended since the
+ * last look, an item in it takes long, and what stands behind it is given to others. */
+static void
+give_back_reserved(struct supervisor *supervisor)
+{
+    struct fm_pool *pool = supervisor->pool;
+    uint64_t batches = fm_load_relaxed(&pool->batches);
+    bool stuck = supervisor->has_seen_batches && batches == supervisor->seen_batches
+                 && fm_load_relaxed(&pool->batching) > 0;
+    supervisor->has_seen_batches = true;
+    supervisor->seen_batches = batches;
+    if (!stuck) {
+        supervisor->given_back = false;
+        return;
+    }
+    if (!supervisor->given_back && fm_slots_rewind(pool->slots)) {
+        fm_roster_call_all(pool->roster);
+    }
+    supervisor->given_back = true;
+}
+
+/* A look every tick as long as something may have to be done; a thread that leaves the process
+ * without an idle one kicks. */
+static void
+choose_tick(struct supervisor *supervisor, bool idle, bool grown)
+{
+    struct fm_pool *pool = supervisor->pool;
+    if (grown || supervisor->tick == NO_TICK) {
+        supervisor->tick = TICK_LEAST;
+    } else if (supervisor->tick < TICK_MOST) {
+        supervisor->tick *= 2;
+    } else if (idle && fm_load_relaxed(&pool->batching) == 0) {
+        (void)pthread_mutex_lock(&pool->lock);
+        pool->supervisor_asleep = pool->led;
+        if (pool->led) {
+            supervisor->tick = NO_TICK;
+        }
+        (void)pthread_mutex_unlock(&pool->lock);
+    }
+}
+
+static void
+look(struct supervisor *supervisor)
+{
+    struct fm_pool *pool = supervisor->pool;
+    struct fm_growth_sample sample;
+    unsigned added = 0;
+    give_back_reserved(supervisor);
+    bool busy = fm_pool_sample(pool, &sample);
+    if (busy) {
+        bool had_baseline = supervisor->growth.has_baseline;
+        unsigned wanted = fm_growth_decide(&supervisor->growth, &sample);
+        added = wanted > 0 ? fm_pool_add_threads(pool, wanted) : 0;
+        if (added < wanted) {
+            /* The system grants no more threads; those that there are go on. */
+            pool->threads_limit = pool->threads;
+        }
+        choose_tick(supervisor, false, added > 0 || (sample.waiting > 0 && !had_baseline));
+        return;
+    }
+    supervisor->growth.has_baseline = false;
+    choose_tick(supervisor, true, false);
+}
+
+static void
+wake_up(struct supervisor *supervisor)
+{
+    struct fm_pool *pool = supervisor->pool;
+    eventfd_t kicks;
+    (void)eventfd_read(pool->kick_fd, &kicks);
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->supervisor_asleep = false;
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+static void *
+run_supervisor(void *argument)
+{
+    struct fm_pool *pool = argument;
+    struct supervisor supervisor = {.pool = pool, .tick = TICK_LEAST};
+    struct pollfd watched[] = {
+        {.fd = pool->parent_pidfd, .events = POLLIN},
+        {.fd = pool->close_fd, .events = POLLIN},
+        {.fd = pool->kick_fd, .events = POLLIN},
+    };
+    fm_process_name_thread("fm-supervisor");
+    for (;;) {
+        int ready = poll(watched, 3, supervisor.tick);
+        if (ready > 0 && watched[0].revents != 0) {
+            _exit(FM_EXIT_ORPHANED);
+        }
+        if (ready > 0 && watched[1].revents != 0) {
+            leave(pool);
+        }
+        if (ready > 0) {
+            wake_up(&supervisor);
+        }
+        look(&supervisor);
+    }
+    return NULL;
+}
+
+int
+fm_supervisor_start(struct fm_pool *pool)
+{
+    sigset_t all;
+    sigset_t before;
+    pthread_t handle;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = pthread_create(&handle, NULL, run_supervisor, pool);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (result == 0) {
+        (void)pthread_detach(handle);
+    }
+    return -result;
+}

@@ -1,0 +1,16 @@
+/* The thread of a worker process that watches over it and never runs items (see pool.h). */
+#ifndef FM_SUPERVISOR_H
+#define FM_SUPERVISOR_H
+
+#include "pool.h"
+
+/* How long a worker may take for its farewell before it is ended without. */
+#define FM_LEAVE_GRACE_MS 100
+
+/* Exit statuses of a worker that ends by itself. */
+#define FM_EXIT_ORPHANED 70 /* its parent has died */
+
+/* Starts it, once, after fm_pool_init; 0 or -errno. It ends with the process. */
+int fm_supervisor_start(struct fm_pool *pool);
+
+#endif

@@ -1,0 +1,80 @@
+/* Objects to payloads and back.
+ *
+ * None, bool, int, float, complex, str and bytes, and small tuples, lists and dicts of these, have a
+ * format of their own; everything else is pickled (protocol 5, large buffers out of band). Only
+ * exact types take the short way, so that a subclass keeps its type. One item is one payload: what
+ * was aliased within an item is aliased after it, and nothing is shared between items.
+ *
+ * Encoding and decoding need the GIL. Encoding may have to wait for space in the arena, and releases
+ * the GIL for that.
+ */
+#ifndef FM_CODEC_H
+#define FM_CODEC_H
+
+#include "engine.h"
+#include "state.h"
+
+enum fm_encode_result {
+    FM_ENCODE_DONE,
+    FM_ENCODE_FAILED, /* with an exception */
+    FM_ENCODE_ENDED   /* the board has ended; nobody wants the value any more */
+};
+
+/* Writes `object` as item `item`'s payload into `value`, whose outcome it leaves alone. */
+enum fm_encode_result fm_codec_encode(struct fm_state *state, struct fm_engine *engine,
+                                      uint64_t item, PyObject *object, struct fm_value *value);
+
+/* The object of a payload, or NULL with an exception. A block is not given back, unless *root is
+ * set: then the object may use the block's memory, and *root (a new reference) decides about it;
+ * see view.h. */
+PyObject *fm_codec_decode(struct fm_state *state, struct fm_engine *engine,
+                          const struct fm_value *value, bool owns_block, PyObject **root);
+
+/* The GIL is released while a copy of this size or more is made. */
+#define FM_COPY_WITHOUT_GIL ((size_t)1 << 20)
+
+/* ---- what the parts of the codec offer each other ---- */
+
+enum fm_tag {
+    FM_TAG_NONE,
+    FM_TAG_FALSE,
+    FM_TAG_TRUE,
+    FM_TAG_INTEGER,     /* fits 64 bits */
+    FM_TAG_BIG_INTEGER, /* two's complement, little-endian */
+    FM_TAG_FLOAT,
+    FM_TAG_COMPLEX,
+    FM_TAG_ASCII,
+    FM_TAG_LATIN1, /* strings, by the width of their characters */
+    FM_TAG_UCS2,
+    FM_TAG_UCS4,
+    FM_TAG_BYTES,
+    FM_TAG_TUPLE,
+    FM_TAG_LIST,
+    FM_TAG_DICT,
+    FM_TAG_PICKLE,
+    FM_TAG_PICKLE_WITH_BUFFERS
+};
+
+/* Room for a payload of `size` bytes: waits for it as long as the board lives. */
+enum fm_encode_result fm_codec_reserve(struct fm_engine *engine, uint64_t item, uint64_t size,
+                                       struct fm_value *value, void **bytes);
+
+/* codec_native.c: strings, and containers as a stream. A stream that doesn't fit `size` bytes, or
+ * holds what has no format here, is refused (0) and left to pickle. */
+size_t fm_native_write(PyObject *container, uint8_t *bytes, size_t size);
+PyObject *fm_native_read(enum fm_tag tag, const uint8_t *bytes, size_t size);
+enum fm_tag fm_native_string_tag(PyObject *string);
+PyObject *fm_native_read_string(enum fm_tag tag, const void *bytes, size_t size);
+
+/* codec_pickle.c */
+enum fm_encode_result fm_pickle_encode(struct fm_state *state, struct fm_engine *engine,
+                                       uint64_t item, PyObject *object, struct fm_value *value);
+PyObject *fm_pickle_decode(struct fm_state *state, const void *bytes, uint64_t size);
+PyObject *fm_pickle_decode_buffers(struct fm_state *state, struct fm_engine *engine,
+                                   const struct fm_value *value, bool owns_block,
+                                   PyObject **root);
+
+/* "damaged payload": what every decoder says of bytes that no encoder wrote. */
+PyObject *fm_codec_damaged(void);
+
+#endif

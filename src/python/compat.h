@@ -1,0 +1,91 @@
+/* Where CPython's versions from 3.10 on differ, and nothing else. */
+#ifndef FM_COMPAT_H
+#define FM_COMPAT_H
+
+#include <Python.h>
+
+#include <stdbool.h>
+
+/* Up to 3.11 a str might still have to be brought into its canonical form. */
+static inline bool
+fm_compat_is_ready(PyObject *string)
+{
+#if PY_VERSION_HEX < 0x030C0000
+    if (PyUnicode_READY(string) < 0) {
+        PyErr_Clear();
+        return false;
+    }
+#else
+    (void)string;
+#endif
+    return true;
+}
+
+/* Bytes that the two's complement of an int of any size takes, at most one more than it must. */
+static inline Py_ssize_t
+fm_compat_int_size(PyObject *object)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyLong_AsNativeBytes(object, NULL, 0, Py_ASNATIVEBYTES_LITTLE_ENDIAN);
+#else
+    size_t bits = _PyLong_NumBits(object);
+    return bits != (size_t)-1 ? (Py_ssize_t)(bits / 8 + 1) : -1;
+#endif
+}
+
+/* An int of any size as `size` bytes of two's complement, little-endian. */
+static inline int
+fm_compat_int_to_bytes(PyObject *object, void *bytes, size_t size)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    int flags = Py_ASNATIVEBYTES_LITTLE_ENDIAN;
+    return PyLong_AsNativeBytes(object, bytes, (Py_ssize_t)size, flags) < 0 ? -1 : 0;
+#else
+    return _PyLong_AsByteArray((PyLongObject *)object, bytes, size, 1, 1);
+#endif
+}
+
+static inline PyObject *
+fm_compat_int_from_bytes(const void *bytes, size_t size)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyLong_FromNativeBytes(bytes, size, Py_ASNATIVEBYTES_LITTLE_ENDIAN);
+#else
+    return _PyLong_FromByteArray(bytes, size, 1, 1);
+#endif
+}
+
+/* The exception that is set, normalised and with its traceback; it is no longer set. */
+static inline PyObject *
+fm_compat_take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL && value != NULL) {
+        (void)PyException_SetTraceback(value, traceback);
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+/* Sets an exception instance again, traceback and all; steals it. */
+static inline void
+fm_compat_set_exception(PyObject *exception)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(exception);
+#else
+    PyObject *type = Py_NewRef((PyObject *)Py_TYPE(exception));
+    PyErr_Restore(type, exception, PyException_GetTraceback(exception));
+#endif
+}
+
+#endif

@@ -1,0 +1,60 @@
+/* An engine: worker processes and the memory they share with their parent.
+ *
+ * It knows nothing of what the workers do; that is the job (job.h). It is counted by reference,
+ * because arrays that were received without a copy, and a feeder that is stuck in the caller's
+ * iterator, may need its memory longer than the generator that started it. Everything here runs in
+ * the parent with the GIL, but for what a worker does after the fork.
+ */
+#ifndef FM_ENGINE_H
+#define FM_ENGINE_H
+
+#include "board.h"
+#include "monitor.h"
+#include "state.h"
+
+#include <signal.h>
+
+struct fm_engine {
+    Py_ssize_t references; /* with the GIL */
+    struct fm_board board;
+    struct fm_monitor monitor;
+    struct fm_heap heap; /* of this process: the parent's, or in a worker the worker's */
+    unsigned generation; /* of the process that made it; see fm_process_generation */
+    unsigned workers;
+    int parent_pidfd;    /* in a worker */
+    sigset_t signals;    /* the mask of the thread that forked, for the workers */
+    bool running;        /* workers were forked and not yet stopped */
+};
+
+/* What a worker does with its life, from right after the fork; does not return. */
+typedef void (*fm_worker_main)(struct fm_engine *engine, unsigned worker, void *context);
+
+/* Maps the memory. NULL with an exception. */
+struct fm_engine *fm_engine_new(const struct fm_board_options *options);
+
+static inline struct fm_engine *
+fm_engine_ref(struct fm_engine *engine)
+{
+    engine->references++;
+    return engine;
+}
+
+void fm_engine_unref(struct fm_engine *engine);
+
+/* Forks the workers. Goes on with fewer where the system grants fewer; -1 with an exception where it
+ * grants none. */
+int fm_engine_start(struct fm_engine *engine, struct fm_state *state, fm_worker_main worker_main,
+                    void *context);
+
+/* Ends the workers and waits until they are gone; releases the GIL meanwhile. */
+void fm_engine_stop(struct fm_engine *engine);
+
+/* The caller is in a forked child of the process that made the engine, which may look at nothing
+ * and stop nobody. */
+static inline bool
+fm_engine_is_foreign(const struct fm_engine *engine)
+{
+    return engine->generation != fm_process_generation();
+}
+
+#endif

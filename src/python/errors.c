@@ -1,0 +1,129 @@
+#include "errors.h"
+
+#include "codec.h"
+#include "compat.h"
+
+#include <string.h>
+
+/* Last resort, for when even packing the exception failed: no memory, most likely. */
+static void
+store_nothing(struct fm_value *value)
+{
+    PyErr_Clear();
+    value->form = FM_FORM_INLINE;
+    value->inline_size = 0;
+    value->outcome = FM_OUTCOME_ERROR;
+}
+
+static PyObject *
+pack_exception(struct fm_state *state, uint64_t item, enum fm_stage stage, PyObject *subject)
+{
+    PyObject *exception = fm_compat_take_exception();
+    PyObject *packed =
+        PyObject_CallFunction(state->pack_exception, "OKiO", exception, (unsigned long long)item,
+                              (int)stage, subject != NULL ? subject : Py_None);
+    Py_XDECREF(exception);
+    return packed;
+}
+
+bool
+fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t item,
+                enum fm_stage stage, PyObject *subject, struct fm_value *value)
+{
+    void *bytes;
+    PyObject *packed = pack_exception(state, item, stage, subject);
+    if (packed == NULL || !PyBytes_Check(packed)) {
+        Py_XDECREF(packed);
+        store_nothing(value);
+        return true;
+    }
+    size_t size = (size_t)PyBytes_GET_SIZE(packed);
+    enum fm_encode_result result = fm_codec_reserve(engine, item, size, value, &bytes);
+    if (result == FM_ENCODE_DONE) {
+        memcpy(bytes, PyBytes_AS_STRING(packed), size);
+        value->outcome = FM_OUTCOME_ERROR;
+    } else if (result == FM_ENCODE_FAILED) {
+        store_nothing(value);
+    }
+    Py_DECREF(packed);
+    return result != FM_ENCODE_ENDED;
+}
+
+/* Raises what a function of _errors.py made, or what went wrong in it. Steals the reference. */
+static void
+raise_instance(PyObject *exception)
+{
+    if (exception != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+        Py_DECREF(exception);
+    }
+}
+
+void
+fm_errors_raise(struct fm_state *state, struct fm_engine *engine, uint64_t item,
+                const struct fm_value *value)
+{
+    uint64_t size;
+    const char *bytes = fm_board_bytes(&engine->board, value, &size);
+    PyObject *packed = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)size);
+    fm_board_drop(&engine->board, value);
+    if (packed == NULL) {
+        return;
+    }
+    raise_instance(PyObject_CallFunction(state->unpack_exception, "NK", packed,
+                                         (unsigned long long)item));
+}
+
+static int
+append_item(PyObject *list, uint64_t item)
+{
+    PyObject *number = PyLong_FromUnsignedLongLong(item);
+    int result = number != NULL ? PyList_Append(list, number) : -1;
+    Py_XDECREF(number);
+    return result;
+}
+
+/* Of the items from `first` on, those that went down with process `pid`. */
+static PyObject *
+list_lost_items(struct fm_engine *engine, uint64_t first, int32_t pid)
+{
+    const struct fm_slots *slots = &engine->board.slots;
+    uint64_t limit = fm_slots_limit(slots);
+    PyObject *list = PyList_New(0);
+    if (list != NULL && append_item(list, first) < 0) {
+        Py_CLEAR(list);
+    }
+    for (uint64_t item = first + 1; list != NULL && item < limit; item++) {
+        const struct fm_value *value = &fm_slots_at(slots, item)->value;
+        if (!fm_slots_is_done(slots, item) || value->outcome != FM_OUTCOME_CRASHED
+            || value->as.crash.pid != pid) {
+            continue;
+        }
+        if (append_item(list, item) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+void
+fm_errors_raise_crash(struct fm_state *state, struct fm_engine *engine, uint64_t item,
+                      const struct fm_value *value)
+{
+    PyObject *known = value->as.crash.exit_known ? Py_True : Py_False;
+    PyObject *items = list_lost_items(engine, item, value->as.crash.pid);
+    if (items == NULL) {
+        return;
+    }
+    raise_instance(PyObject_CallFunction(
+        state->make_crash_error, "NiOii", items, (int)value->as.crash.pid, known,
+        (int)value->as.crash.exit_code, (int)value->as.crash.exit_signal));
+}
+
+void
+fm_errors_explain_decoding(struct fm_state *state, uint64_t item)
+{
+    PyObject *exception = fm_compat_take_exception();
+    raise_instance(PyObject_CallFunction(state->explain_decoding_error, "NK", exception,
+                                         (unsigned long long)item));
+}

@@ -1,0 +1,30 @@
+/* Exceptions on their way from a worker to the caller. The work is Python's (fast_map/_errors.py);
+ * this is the way there and back. */
+#ifndef FM_ERRORS_H
+#define FM_ERRORS_H
+
+#include "engine.h"
+#include "state.h"
+
+/* Where in an item's life an exception arose. */
+enum fm_stage { FM_STAGE_ARGUMENT, FM_STAGE_CALL, FM_STAGE_RESULT };
+
+/* Writes the exception that is set (and clears it) as item `item`'s outcome into `value`. `subject`
+ * is the item's argument, or the object that could not be encoded, for the message; may be NULL.
+ * False if the board has ended and nobody wants it. */
+bool fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t item,
+                     enum fm_stage stage, PyObject *subject, struct fm_value *value);
+
+/* Sets the exception that such a value holds. Gives its block back. */
+void fm_errors_raise(struct fm_state *state, struct fm_engine *engine, uint64_t item,
+                     const struct fm_value *value);
+
+/* Sets WorkerCrashed for the item, naming all that the consumer hasn't come to yet and that were
+ * lost with the same worker. */
+void fm_errors_raise_crash(struct fm_state *state, struct fm_engine *engine, uint64_t item,
+                           const struct fm_value *value);
+
+/* A result could not be decoded: wraps the exception that is set. */
+void fm_errors_explain_decoding(struct fm_state *state, uint64_t item);
+
+#endif

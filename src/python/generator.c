@@ -1,0 +1,642 @@
+#include "generator.h"
+
+#include "codec.h"
+#include "errors.h"
+#include "feeder.h"
+#include "view.h"
+
+#include <structmember.h>
+
+#define NO_DEADLINE INT64_MAX
+
+struct generator {
+    PyObject_HEAD
+    PyObject *weak_references;
+    struct fm_job *job; /* NULL once it is finished */
+    uint64_t next_item;
+    uint64_t stride; /* `consumed` is published each time that many results have been taken */
+    Py_ssize_t length;
+    bool executing; /* some thread is in here; guarded by the GIL */
+    bool started;   /* has been asked for a result */
+    struct fm_moderation moderation;
+};
+
+/* What waiting for an item came to. */
+enum outcome { ITEM_READY, ITEM_NONE, ITEM_ERROR, ITEM_TIMEOUT };
+
+/* ---- the end ---- */
+
+/* A map that only this map's feeder reads would make it wait for results that nobody wants. */
+static void
+interrupt_inputs(struct fm_state *state, struct fm_job *job)
+{
+    PyObject *inputs = job->source.inherited ? NULL : job->source.inputs;
+    for (Py_ssize_t i = 0; inputs != NULL && i < PyTuple_GET_SIZE(inputs); i++) {
+        PyObject *input = PyTuple_GET_ITEM(inputs, i);
+        struct generator *inner = (struct generator *)input;
+        if (Py_IS_TYPE(input, state->generator_type) && Py_REFCNT(input) == 1
+            && inner->executing && inner->job != NULL) {
+            interrupt_inputs(state, inner->job);
+            inner->job->feeder_stop = true;
+            fm_board_end(&inner->job->engine->board);
+        }
+    }
+}
+
+static void
+finish(struct generator *self)
+{
+    struct fm_job *job = self->job;
+    if (job == NULL) {
+        return;
+    }
+    self->job = NULL;
+    if (job->engine != NULL && !fm_engine_is_foreign(job->engine)) {
+        job->feeder_stop = true;
+        interrupt_inputs(job->state, job);
+        fm_job_stop(job);
+    }
+    fm_job_unref(job);
+}
+
+/* ---- waiting for a result ---- */
+
+static bool
+is_past_the_end(const struct fm_slots *slots, uint64_t item)
+{
+    /* Pairs with the release in fm_slots_finish. */
+    return item >= fm_load_acquire(&slots->shared->total);
+}
+
+/* Something that ends the wait, other than the item itself. */
+static bool
+is_futile(struct fm_engine *engine, uint64_t item)
+{
+    return is_past_the_end(&engine->board.slots, item)
+           || fm_load_acquire(&engine->board.slots.shared->ended)
+           || fm_monitor_is_deserted(&engine->monitor);
+}
+
+/* Without the GIL: sleeps until the item may be done; -EINTR if a signal came. */
+static int
+sleep_for_item(struct generator *self, struct fm_engine *engine, int64_t left)
+{
+    struct fm_slots *slots = &engine->board.slots;
+    struct fm_doorbell *bell = &slots->shared->consumer;
+    uint64_t item = self->next_item;
+    uint64_t awaited = fm_slots_item_to_await(slots, item, self->moderation.gap);
+    uint32_t ticket = fm_doorbell_arm(bell, awaited);
+    if (fm_slots_is_done(slots, item) || fm_slots_is_done(slots, awaited)
+        || is_futile(engine, item)) {
+        fm_doorbell_disarm(bell);
+        return 0;
+    }
+    int64_t timeout = awaited > item ? FM_MODERATION_DELAY : FM_DOORBELL_SLICE;
+    int result = fm_doorbell_wait(bell, ticket, timeout < left ? timeout : left);
+    if (result == -ETIMEDOUT && awaited > item && !fm_slots_is_done(slots, item)) {
+        fm_moderation_reset(&self->moderation);
+    }
+    return result;
+}
+
+/* Looks once more for the item, after whatever made waiting futile. */
+static enum outcome
+give_up(struct generator *self, struct fm_engine *engine)
+{
+    uint64_t item = self->next_item;
+    struct fm_slots *slots = &engine->board.slots;
+    if (fm_slots_is_done(slots, item)) {
+        return ITEM_READY;
+    }
+    if (is_past_the_end(slots, item) || fm_load_acquire(&slots->shared->ended)) {
+        return ITEM_NONE;
+    }
+    fm_errors_raise_crash(self->job->state, engine, item, &engine->monitor.last_crash);
+    return ITEM_ERROR;
+}
+
+static enum outcome
+wait_for_item(struct generator *self, int64_t deadline)
+{
+    struct fm_job *job = self->job;
+    struct fm_engine *engine = job->engine;
+    struct fm_slots *slots = &engine->board.slots;
+    fm_board_consumed(&engine->board, self->next_item);
+    while (!fm_slots_is_done(slots, self->next_item)) {
+        int64_t left = deadline == NO_DEADLINE ? deadline : deadline - fm_clock_now();
+        if (is_futile(engine, self->next_item)) {
+            return give_up(self, engine);
+        }
+        if (left <= 0) {
+            return ITEM_TIMEOUT;
+        }
+        PyThreadState *thread = PyEval_SaveThread();
+        int result = sleep_for_item(self, engine, left);
+        fm_feeder_take_gil(job, thread);
+        if (result == -EINTR && PyErr_CheckSignals() < 0) {
+            return ITEM_ERROR;
+        }
+    }
+    fm_moderation_update(&self->moderation, self->next_item, slots->mask / 4 + 1);
+    return ITEM_READY;
+}
+
+/* ---- taking a result ---- */
+
+static PyObject *
+decode_result(struct generator *self, struct fm_engine *engine, const struct fm_value *value)
+{
+    PyObject *root;
+    PyObject *result = fm_codec_decode(self->job->state, engine, value, true, &root);
+    if (root != NULL) {
+        Py_DECREF(root);
+    } else {
+        fm_board_drop(&engine->board, value);
+    }
+    if (result == NULL) {
+        fm_errors_explain_decoding(self->job->state, self->next_item);
+    }
+    return result;
+}
+
+static PyObject *
+open_outcome(struct generator *self, struct fm_engine *engine)
+{
+    const struct fm_value *value = &fm_slots_at(&engine->board.slots, self->next_item)->value;
+    switch ((enum fm_outcome)value->outcome) {
+    case FM_OUTCOME_RESULT:
+        return decode_result(self, engine, value);
+    case FM_OUTCOME_ERROR:
+        fm_errors_raise(self->job->state, engine, self->next_item, value);
+        return NULL;
+    default:
+        fm_errors_raise_crash(self->job->state, engine, self->next_item, value);
+        return NULL;
+    }
+}
+
+/* The item at `next_item` is done. */
+static PyObject *
+take_item(struct generator *self)
+{
+    struct fm_engine *engine = self->job->engine;
+    PyObject *result = open_outcome(self, engine);
+    if (self->job->has_argument_blocks) {
+        const struct fm_argument *argument =
+            fm_slots_argument(&engine->board.slots, self->next_item);
+        fm_board_drop(&engine->board, &argument->value);
+    }
+    self->next_item++;
+    if (self->next_item % self->stride == 0) {
+        fm_board_consumed(&engine->board, self->next_item);
+    }
+    return result;
+}
+
+/* Past the last item: the end of the input, or what its iterator raised. */
+static PyObject *
+end_of_input(struct generator *self)
+{
+    PyObject *error = self->job->input_error;
+    self->job->input_error = NULL;
+    finish(self);
+    if (error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+    return NULL;
+}
+
+/* Ends the map with the exception that is set. */
+static PyObject *
+fail(struct generator *self)
+{
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    finish(self);
+    PyErr_Restore(type, value, traceback);
+    return NULL;
+}
+
+static PyObject *
+advance_slowly(struct generator *self, int64_t deadline)
+{
+    if (self->job->engine == NULL) {
+        return end_of_input(self);
+    }
+    if (fm_engine_is_foreign(self->job->engine)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "this FastMap belongs to the process that made it, not to its fork");
+        return NULL;
+    }
+    switch (wait_for_item(self, deadline)) {
+    case ITEM_READY: {
+        PyObject *result = take_item(self);
+        return result != NULL ? result : fail(self);
+    }
+    case ITEM_NONE:
+        return end_of_input(self);
+    case ITEM_TIMEOUT:
+        PyErr_Format(PyExc_TimeoutError, "result %llu is not there yet",
+                     (unsigned long long)self->next_item);
+        return NULL;
+    default:
+        return fail(self);
+    }
+}
+
+static bool
+is_ready(const struct generator *self)
+{
+    const struct fm_engine *engine = self->job->engine;
+    return engine != NULL && !fm_engine_is_foreign(engine)
+           && fm_slots_is_done(&engine->board.slots, self->next_item);
+}
+
+/* The next result; NULL without an exception at the end. */
+static PyObject *
+advance(struct generator *self, int64_t deadline)
+{
+    PyObject *result;
+    if (self->executing) {
+        PyErr_SetString(PyExc_ValueError, "generator already executing");
+        return NULL;
+    }
+    if (self->job == NULL) {
+        return NULL;
+    }
+    self->started = true;
+    self->executing = true;
+    if (is_ready(self)) {
+        result = take_item(self);
+        if (result == NULL) {
+            (void)fail(self);
+        }
+    } else {
+        result = advance_slowly(self, deadline);
+    }
+    self->executing = false;
+    return result;
+}
+
+/* ---- the generator protocol ---- */
+
+static PyObject *
+iternext(PyObject *object)
+{
+    return advance((struct generator *)object, NO_DEADLINE);
+}
+
+/* For methods: the end is an exception. */
+static PyObject *
+advance_or_stop(struct generator *self, int64_t deadline)
+{
+    PyObject *result = advance(self, deadline);
+    if (result == NULL && !PyErr_Occurred()) {
+        PyErr_SetNone(PyExc_StopIteration);
+    }
+    return result;
+}
+
+static PyObject *
+generator_send(PyObject *object, PyObject *value)
+{
+    struct generator *self = (struct generator *)object;
+    if (!self->started && self->job != NULL && value != Py_None) {
+        PyErr_SetString(PyExc_TypeError,
+                        "can't send non-None value to a just-started generator");
+        return NULL;
+    }
+    return advance_or_stop(self, NO_DEADLINE);
+}
+
+static int
+stop_if_idle(struct generator *self)
+{
+    if (self->executing) {
+        PyErr_SetString(PyExc_ValueError, "generator already executing");
+        return -1;
+    }
+    self->executing = true;
+    finish(self);
+    self->executing = false;
+    return 0;
+}
+
+static PyObject *
+generator_close(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    if (stop_if_idle((struct generator *)object) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* As raise does: a class is called, with a value that is no instance of it as its argument. */
+static PyObject *
+make_thrown(PyObject *type, PyObject *value)
+{
+    if (PyExceptionInstance_Check(type)) {
+        if (value != Py_None) {
+            PyErr_SetString(PyExc_TypeError, "instance exception may not have a separate value");
+            return NULL;
+        }
+        return Py_NewRef(type);
+    }
+    if (!PyExceptionClass_Check(type)) {
+        PyErr_Format(PyExc_TypeError,
+                     "exceptions must be classes or instances deriving from BaseException, "
+                     "not %.100s",
+                     Py_TYPE(type)->tp_name);
+        return NULL;
+    }
+    if (PyObject_TypeCheck(value, (PyTypeObject *)type)) {
+        return Py_NewRef(value);
+    }
+    if (PyTuple_Check(value)) {
+        return PyObject_CallObject(type, value);
+    }
+    return value == Py_None ? PyObject_CallNoArgs(type) : PyObject_CallOneArg(type, value);
+}
+
+static PyObject *
+generator_throw(PyObject *object, PyObject *arguments)
+{
+    PyObject *type;
+    PyObject *value = Py_None;
+    PyObject *traceback = Py_None;
+    if (!PyArg_UnpackTuple(arguments, "throw", 1, 3, &type, &value, &traceback)) {
+        return NULL;
+    }
+    if (traceback != Py_None && !PyTraceBack_Check(traceback)) {
+        PyErr_SetString(PyExc_TypeError, "throw() third argument must be a traceback object");
+        return NULL;
+    }
+    PyObject *exception = make_thrown(type, value);
+    if (exception == NULL || stop_if_idle((struct generator *)object) < 0) {
+        Py_XDECREF(exception);
+        return NULL;
+    }
+    if (traceback != Py_None) {
+        (void)PyException_SetTraceback(exception, traceback);
+    }
+    PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+    Py_DECREF(exception);
+    return NULL;
+}
+
+/* ---- what Pool's iterators have, and containers ---- */
+
+static int
+read_timeout(PyObject *timeout, int64_t *deadline)
+{
+    *deadline = NO_DEADLINE;
+    if (timeout == Py_None) {
+        return 0;
+    }
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (!(seconds >= 0)) {
+        PyErr_Format(PyExc_ValueError, "timeout must be None or at least 0, not %R", timeout);
+        return -1;
+    }
+    /* A century is as good as for ever, and its nanoseconds fit. */
+    if (seconds < 3e9) {
+        *deadline = fm_clock_now() + (int64_t)(seconds * (double)FM_SECOND);
+    }
+    return 0;
+}
+
+static PyObject *
+generator_next(PyObject *object, PyObject *arguments, PyObject *keywords)
+{
+    static char *names[] = {"timeout", NULL};
+    PyObject *timeout = Py_None;
+    int64_t deadline;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|O:next", names, &timeout)
+        || read_timeout(timeout, &deadline) < 0) {
+        return NULL;
+    }
+    return advance_or_stop((struct generator *)object, deadline);
+}
+
+static Py_ssize_t
+generator_length(PyObject *object)
+{
+    struct generator *self = (struct generator *)object;
+    if (self->length < 0) {
+        PyErr_SetString(PyExc_TypeError,
+                        "this FastMap has no len(): the length of its input is not known");
+    }
+    return self->length;
+}
+
+static PyObject *
+generator_length_hint(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    struct generator *self = (struct generator *)object;
+    if (self->job == NULL) {
+        return PyLong_FromLong(0);
+    }
+    if (self->length < 0) {
+        Py_RETURN_NOTIMPLEMENTED;
+    }
+    Py_ssize_t left = self->length - (Py_ssize_t)self->next_item;
+    return PyLong_FromSsize_t(left > 0 ? left : 0);
+}
+
+static int
+is_true(PyObject *Py_UNUSED(object))
+{
+    return 1;
+}
+
+static PyObject *
+enter(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    return Py_NewRef(object);
+}
+
+static PyObject *
+leave(PyObject *object, PyObject *Py_UNUSED(arguments))
+{
+    return generator_close(object, NULL);
+}
+
+static PyObject *
+refuse_to_pickle(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    PyErr_Format(PyExc_TypeError, "cannot pickle '%s' object: it is tied to running processes",
+                 Py_TYPE(object)->tp_name);
+    return NULL;
+}
+
+static PyObject *
+represent(PyObject *object)
+{
+    struct generator *self = (struct generator *)object;
+    const char *status = self->job != NULL ? "running" : "finished";
+    unsigned long long taken = (unsigned long long)self->next_item;
+    if (self->length < 0) {
+        return PyUnicode_FromFormat("<FastMap %s: %llu results taken, at %p>", status, taken, self);
+    }
+    return PyUnicode_FromFormat("<FastMap %s: %llu of %zd results taken, at %p>", status, taken,
+                                self->length, self);
+}
+
+/* At the interpreter's exit: ends the processes, even while some thread waits for a result, which
+ * then sees the end. */
+static PyObject *
+shut_down(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    struct generator *self = (struct generator *)object;
+    if (self->job != NULL) {
+        struct fm_job *job = fm_job_ref(self->job);
+        fm_job_stop(job);
+        fm_job_unref(job);
+    }
+    Py_RETURN_NONE;
+}
+
+/* ---- the object's life ---- */
+
+PyObject *
+fm_generator_new(PyObject *module, PyObject *function, PyObject *iterables,
+                 const struct fm_job_options *options, Py_ssize_t length)
+{
+    struct fm_state *state = fm_state_of_module(module);
+    PyTypeObject *type = state->generator_type;
+    struct generator *self = (struct generator *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->job = fm_job_new(module, function, iterables, options);
+    if (self->job == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    const struct fm_source *source = &self->job->source;
+    self->length = source->inherited ? (Py_ssize_t)source->total : length;
+    self->stride = 1;
+    if (self->job->engine != NULL) {
+        uint64_t buffersize = self->job->engine->board.slots.shared->buffersize;
+        self->stride = buffersize > 8 ? buffersize / 8 : 1;
+    }
+    fm_moderation_init(&self->moderation);
+    return (PyObject *)self;
+}
+
+static int
+traverse(PyObject *object, visitproc visit, void *arg)
+{
+    struct generator *self = (struct generator *)object;
+    Py_VISIT(Py_TYPE(object));
+    if (self->job != NULL) {
+        Py_VISIT(self->job->function);
+        Py_VISIT(self->job->input_error);
+        /* A feeder that lives holds the iterators too. */
+        if (!self->job->feeder_started || fm_load_acquire(&self->job->feeder_done)) {
+            Py_VISIT(self->job->source.inputs);
+        }
+    }
+    return 0;
+}
+
+static int
+clear(PyObject *object)
+{
+    struct generator *self = (struct generator *)object;
+    if (!self->executing) {
+        finish(self);
+    }
+    return 0;
+}
+
+static void
+finalize(PyObject *object)
+{
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    (void)clear(object);
+    PyErr_Restore(type, value, traceback);
+}
+
+static void
+dealloc(PyObject *object)
+{
+    struct generator *self = (struct generator *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    if (PyObject_CallFinalizerFromDealloc(object) < 0) {
+        return;
+    }
+    PyObject_GC_UnTrack(object);
+    if (self->weak_references != NULL) {
+        PyObject_ClearWeakRefs(object);
+    }
+    (void)clear(object);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+#define DOC(text) PyDoc_STR(text)
+
+static PyMethodDef methods[] = {
+    {"send", generator_send, METH_O,
+     DOC("send($self, value, /)\n--\n\n"
+         "The next result. The value goes nowhere, as with a generator that ignores it.")},
+    {"throw", generator_throw, METH_VARARGS,
+     DOC("throw(type, value=None, traceback=None, /)\n\n"
+         "End the map, its workers included, and raise the exception here.")},
+    {"close", generator_close, METH_NOARGS,
+     DOC("close($self, /)\n--\n\n"
+         "End the map and its workers at once. Results that were not taken are lost; closing\n"
+         "again does nothing.")},
+    {"next", (PyCFunction)(void (*)(void))generator_next, METH_VARARGS | METH_KEYWORDS,
+     DOC("next($self, timeout=None)\n--\n\n"
+         "The next result, waiting for at most `timeout` seconds.\n\n"
+         "TimeoutError is raised if it is not there by then; nothing is lost, and the next call\n"
+         "waits for the same result. StopIteration is raised at the end.")},
+    {"__length_hint__", generator_length_hint, METH_NOARGS,
+     DOC("__length_hint__($self, /)\n--\n\nResults yet to come, where that is known.")},
+    {"__enter__", enter, METH_NOARGS, DOC("__enter__($self, /)\n--\n\nThe map itself.")},
+    {"__exit__", leave, METH_VARARGS, DOC("Close the map.")},
+    {"__reduce__", refuse_to_pickle, METH_NOARGS, NULL},
+    {"_shut_down", shut_down, METH_NOARGS, NULL},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct generator, weak_references), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, DOC("The results of a fast_map() call: a generator, and a context manager.")},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_finalize, finalize},
+    {Py_tp_traverse, traverse},
+    {Py_tp_clear, clear},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, iternext},
+    {Py_tp_repr, represent},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {Py_sq_length, generator_length},
+    {Py_nb_bool, is_true},
+    {0, NULL},
+};
+
+PyType_Spec fm_generator_spec = {
+    .name = "fast_map.FastMap",
+    .basicsize = sizeof(struct generator),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION
+             | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slots,
+};

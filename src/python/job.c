@@ -1,0 +1,115 @@
+#include "job.h"
+
+#include "cpus.h"
+#include "feeder.h"
+#include "worker.h"
+
+#include <limits.h>
+
+/* Enough for tens of thousands of tasks that block, while the slots cost 2 MiB at the most. */
+#define BUFFERSIZE_DEFAULT ((uint64_t)1 << 15)
+
+static uint64_t
+smaller(uint64_t one, uint64_t other)
+{
+    return one < other ? one : other;
+}
+
+/* A limit of 0 is none. */
+static uint64_t
+limited(uint64_t count, uint64_t limit)
+{
+    return limit > 0 ? smaller(count, limit) : count;
+}
+
+static unsigned
+choose_workers(const struct fm_job *job, const struct fm_job_options *options)
+{
+    uint64_t workers = options->procs_limit > 0 ? options->procs_limit : fm_cpus_usable();
+    workers = limited(workers, options->threads_limit);
+    return (unsigned)smaller(smaller(workers, job->source.total), FM_MAX_WORKERS);
+}
+
+static uint64_t
+choose_buffersize(const struct fm_job *job, const struct fm_job_options *options)
+{
+    uint64_t buffersize = options->buffersize > 0 ? options->buffersize : BUFFERSIZE_DEFAULT;
+    return smaller(smaller(buffersize, FM_MAX_CAPACITY), job->source.total);
+}
+
+static int
+start(struct fm_job *job, const struct fm_job_options *options)
+{
+    struct fm_board_options board = {
+        .workers = choose_workers(job, options),
+        .buffersize = choose_buffersize(job, options),
+        .inherited = job->source.inherited,
+        .total = job->source.total,
+        .arena_limit = FM_ARENA_DEFAULT_LIMIT,
+    };
+    job->engine = fm_engine_new(&board);
+    if (job->engine == NULL
+        || fm_engine_start(job->engine, job->state, fm_worker_run, job) < 0) {
+        return -1;
+    }
+    return job->source.inherited ? 0 : fm_feeder_start(job);
+}
+
+struct fm_job *
+fm_job_new(PyObject *module, PyObject *function, PyObject *iterables,
+           const struct fm_job_options *options)
+{
+    struct fm_job *job = PyMem_Calloc(1, sizeof *job);
+    if (job == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    job->references = 1;
+    job->module = Py_NewRef(module);
+    job->state = fm_state_of_module(module);
+    job->function = Py_NewRef(function);
+    job->threads_limit = options->threads_limit;
+    if (fm_source_init(&job->source, iterables) < 0
+        || (job->source.total > 0 && start(job, options) < 0)) {
+        fm_job_unref(job);
+        return NULL;
+    }
+    return job;
+}
+
+void
+fm_job_unref(struct fm_job *job)
+{
+    if (--job->references > 0) {
+        return;
+    }
+    if (job->engine != NULL) {
+        fm_engine_unref(job->engine);
+    }
+    fm_source_fini(&job->source);
+    Py_CLEAR(job->function);
+    Py_CLEAR(job->input_error);
+    Py_CLEAR(job->module);
+    PyMem_Free(job);
+}
+
+void
+fm_job_stop(struct fm_job *job)
+{
+    if (job->engine == NULL || fm_engine_is_foreign(job->engine)) {
+        return;
+    }
+    job->feeder_stop = true;
+    fm_engine_stop(job->engine);
+    if (job->feeder_started) {
+        fm_feeder_wait(job);
+    }
+}
+
+unsigned
+fm_job_threads_of(const struct fm_job *job, unsigned worker)
+{
+    uint64_t workers = job->engine->workers;
+    uint64_t share = job->threads_limit / workers + (worker < job->threads_limit % workers);
+    return job->threads_limit == 0 || share > INT_MAX ? INT_MAX : (unsigned)share;
+}

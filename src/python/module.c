@@ -1,0 +1,180 @@
+/* fast_map._core: the extension module. */
+#include "generator.h"
+#include "process.h"
+#include "view.h"
+
+
+struct fm_state *
+fm_state_of_module(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+static PyObject *
+start(PyObject *module, PyObject *arguments)
+{
+    PyObject *function;
+    PyObject *iterables;
+    Py_ssize_t length;
+    unsigned long long threads_limit;
+    unsigned long long procs_limit;
+    unsigned long long buffersize;
+    if (!PyArg_ParseTuple(arguments, "OO!nKKK:start", &function, &PyTuple_Type, &iterables,
+                          &length, &threads_limit, &procs_limit, &buffersize)) {
+        return NULL;
+    }
+    struct fm_job_options options = {
+        .threads_limit = threads_limit, .procs_limit = procs_limit, .buffersize = buffersize};
+    return fm_generator_new(module, function, iterables, &options, length);
+}
+
+static PyMethodDef methods[] = {
+    {"start", start, METH_VARARGS,
+     PyDoc_STR("start(fn, iterables, length, threads_limit, procs_limit, buffersize, /)\n\n"
+               "Start a map; limits of 0 stand for None. fast_map() checks the arguments.")},
+    {NULL, NULL, 0, NULL},
+};
+
+/* Where each Python function that the extension calls is found, and where it goes. */
+struct import {
+    const char *module;
+    const char *name;
+    size_t offset;
+};
+
+#define IMPORT(module, name, field) {module, name, offsetof(struct fm_state, field)}
+
+static const struct import imports[] = {
+    IMPORT("pickle", "dumps", pickle_dumps),
+    IMPORT("pickle", "loads", pickle_loads),
+    IMPORT("fast_map._errors", "pack_exception", pack_exception),
+    IMPORT("fast_map._errors", "unpack_exception", unpack_exception),
+    IMPORT("fast_map._errors", "make_crash_error", make_crash_error),
+    IMPORT("fast_map._errors", "explain_decoding_error", explain_decoding_error),
+    IMPORT("fast_map._worker", "set_up_worker", set_up_worker),
+    IMPORT("fast_map._worker", "set_up_thread", set_up_thread),
+    IMPORT("fast_map._worker", "flush_output", flush_output),
+};
+
+#define IMPORT_COUNT (sizeof imports / sizeof imports[0])
+
+static PyObject **
+imported_field(struct fm_state *state, const struct import *import)
+{
+    return (PyObject **)((char *)state + import->offset);
+}
+
+static int
+import_functions(struct fm_state *state)
+{
+    for (size_t i = 0; i < IMPORT_COUNT; i++) {
+        PyObject *module = PyImport_ImportModule(imports[i].module);
+        if (module == NULL) {
+            return -1;
+        }
+        PyObject *function = PyObject_GetAttrString(module, imports[i].name);
+        Py_DECREF(module);
+        if (function == NULL) {
+            return -1;
+        }
+        *imported_field(state, &imports[i]) = function;
+    }
+    return 0;
+}
+
+static int
+make_constants(struct fm_state *state)
+{
+    state->protocol = PyLong_FromLong(5);
+    state->dumps_keywords = Py_BuildValue("(ss)", "protocol", "buffer_callback");
+    state->loads_keywords = Py_BuildValue("(s)", "buffers");
+    return state->protocol != NULL && state->dumps_keywords != NULL
+                   && state->loads_keywords != NULL
+               ? 0
+               : -1;
+}
+
+static PyTypeObject *
+make_type(PyObject *module, PyType_Spec *spec)
+{
+    return (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+}
+
+static int
+execute(PyObject *module)
+{
+    struct fm_state *state = PyModule_GetState(module);
+    if (fm_process_count_generations() < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (import_functions(state) < 0 || make_constants(state) < 0) {
+        return -1;
+    }
+    state->generator_type = make_type(module, &fm_generator_spec);
+    if (state->generator_type == NULL || PyModule_AddType(module, state->generator_type) < 0) {
+        return -1;
+    }
+    state->view_type = make_type(module, &fm_view_spec);
+    return state->view_type != NULL ? 0 : -1;
+}
+
+static int
+traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct fm_state *state = PyModule_GetState(module);
+    for (size_t i = 0; i < IMPORT_COUNT; i++) {
+        Py_VISIT(*imported_field(state, &imports[i]));
+    }
+    Py_VISIT(state->generator_type);
+    Py_VISIT(state->view_type);
+    return 0;
+}
+
+static int
+clear(PyObject *module)
+{
+    struct fm_state *state = PyModule_GetState(module);
+    for (size_t i = 0; i < IMPORT_COUNT; i++) {
+        Py_CLEAR(*imported_field(state, &imports[i]));
+    }
+    Py_CLEAR(state->protocol);
+    Py_CLEAR(state->dumps_keywords);
+    Py_CLEAR(state->loads_keywords);
+    Py_CLEAR(state->generator_type);
+    Py_CLEAR(state->view_type);
+    return 0;
+}
+
+static void
+free_module(void *module)
+{
+    (void)clear(module);
+}
+
+/* Workers are forked from the main interpreter, so that this module is not for others. */
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "fast_map._core",
+    .m_doc = "The engine of fast_map, in C.",
+    .m_size = sizeof(struct fm_state),
+    .m_methods = methods,
+    .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+    .m_free = free_module,
+};
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,136 @@
+#include "source.h"
+
+#include "slots.h"
+
+static bool
+is_range(PyObject *object)
+{
+    return Py_IS_TYPE(object, &PyRange_Type);
+}
+
+static bool
+is_inheritable(PyObject *object)
+{
+    return PyList_CheckExact(object) || PyTuple_CheckExact(object) || is_range(object);
+}
+
+/* A range may be longer than an index can say; then it is read like any iterator. */
+static int
+measure_inherited(struct fm_source *source, PyObject *iterables)
+{
+    source->total = FM_UNKNOWN_TOTAL;
+    for (Py_ssize_t i = 0; i < source->count; i++) {
+        PyObject *input = PyTuple_GET_ITEM(iterables, i);
+        Py_ssize_t length = is_inheritable(input) ? PyObject_Size(input) : -1;
+        if (length < 0 || (uint64_t)length >= FM_MAX_ITEM) {
+            PyErr_Clear();
+            source->total = FM_UNKNOWN_TOTAL;
+            return -1;
+        }
+        if ((uint64_t)length < source->total) {
+            source->total = (uint64_t)length;
+        }
+    }
+    return 0;
+}
+
+static PyObject *
+make_iterator(PyObject *iterables, Py_ssize_t index)
+{
+    PyObject *input = PyTuple_GET_ITEM(iterables, index);
+    PyObject *iterator = PyObject_GetIter(input);
+    if (iterator == NULL && PyErr_ExceptionMatches(PyExc_TypeError)
+        && Py_TYPE(input)->tp_iter == NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "fast_map() argument %zd must be iterable, but '%.200s' object is not",
+                     index + 2, Py_TYPE(input)->tp_name);
+    }
+    return iterator;
+}
+
+static PyObject *
+make_iterators(PyObject *iterables)
+{
+    Py_ssize_t count = PyTuple_GET_SIZE(iterables);
+    PyObject *iterators = PyTuple_New(count);
+    for (Py_ssize_t i = 0; iterators != NULL && i < count; i++) {
+        PyObject *iterator = make_iterator(iterables, i);
+        if (iterator == NULL) {
+            Py_CLEAR(iterators);
+            break;
+        }
+        PyTuple_SET_ITEM(iterators, i, iterator);
+    }
+    return iterators;
+}
+
+int
+fm_source_init(struct fm_source *source, PyObject *iterables)
+{
+    source->count = PyTuple_GET_SIZE(iterables);
+    source->inherited = measure_inherited(source, iterables) == 0;
+    source->inputs = source->inherited ? Py_NewRef(iterables) : make_iterators(iterables);
+    return source->inputs != NULL ? 0 : -1;
+}
+
+void
+fm_source_fini(struct fm_source *source)
+{
+    Py_CLEAR(source->inputs);
+}
+
+/* A worker's fn may have changed a list that it inherited; its length is not to be trusted. */
+static PyObject *
+get_one(PyObject *input, Py_ssize_t index)
+{
+    if (PyList_CheckExact(input)) {
+        return Py_XNewRef(PyList_GetItem(input, index));
+    }
+    if (PyTuple_CheckExact(input)) {
+        return Py_NewRef(PyTuple_GET_ITEM(input, index));
+    }
+    return PySequence_GetItem(input, index);
+}
+
+int
+fm_source_get(const struct fm_source *source, uint64_t item, PyObject **arguments)
+{
+    for (Py_ssize_t i = 0; i < source->count; i++) {
+        arguments[i] = get_one(PyTuple_GET_ITEM(source->inputs, i), (Py_ssize_t)item);
+        if (arguments[i] == NULL) {
+            while (i-- > 0) {
+                Py_DECREF(arguments[i]);
+            }
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static PyObject *
+next_of(PyObject *iterator)
+{
+    PyObject *object = Py_TYPE(iterator)->tp_iternext(iterator);
+    if (object == NULL && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        PyErr_Clear();
+    }
+    return object;
+}
+
+PyObject *
+fm_source_next(const struct fm_source *source)
+{
+    if (source->count == 1) {
+        return next_of(PyTuple_GET_ITEM(source->inputs, 0));
+    }
+    PyObject *item = PyTuple_New(source->count);
+    for (Py_ssize_t i = 0; item != NULL && i < source->count; i++) {
+        PyObject *object = next_of(PyTuple_GET_ITEM(source->inputs, i));
+        if (object == NULL) {
+            Py_CLEAR(item);
+            break;
+        }
+        PyTuple_SET_ITEM(item, i, object);
+    }
+    return item;
+}

@@ -1,0 +1,34 @@
+/* The input: one or more iterables, read in step up to the end of the shortest.
+ *
+ * Where all of them are lists, tuples or ranges the workers inherit them by the fork and only
+ * indexes travel. Otherwise the feeder reads iterators. All of this runs with the GIL.
+ */
+#ifndef FM_SOURCE_H
+#define FM_SOURCE_H
+
+#include "state.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct fm_source {
+    PyObject *inputs; /* tuple: the sequences as they are, or the iterators */
+    Py_ssize_t count;
+    bool inherited;
+    uint64_t total; /* of items; FM_UNKNOWN_TOTAL where iterators are read */
+};
+
+/* From the tuple of iterables; asks each for its iterator if it can't be inherited. -1 with
+ * TypeError naming the argument that is not iterable. */
+int fm_source_init(struct fm_source *source, PyObject *iterables);
+void fm_source_fini(struct fm_source *source);
+
+/* Worker, inherited input: writes item `item`'s arguments (new references) to `arguments`, which
+ * has room for `count`. -1 with an exception. */
+int fm_source_get(const struct fm_source *source, uint64_t item, PyObject **arguments);
+
+/* Feeder: the next item, which is the argument itself or, with several iterables, a tuple of them.
+ * NULL at the end, or with an exception. */
+PyObject *fm_source_next(const struct fm_source *source);
+
+#endif

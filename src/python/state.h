@@ -1,0 +1,33 @@
+/* What the extension module holds per interpreter. Everything here is set once, when the module is
+ * executed, and read with the GIL. */
+#ifndef FM_STATE_H
+#define FM_STATE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+struct fm_state {
+    PyTypeObject *generator_type; /* FastMap */
+    PyTypeObject *view_type;      /* memory of the arena as Python sees it; view.h */
+
+    PyObject *pickle_dumps;
+    PyObject *pickle_loads;
+    PyObject *dumps_keywords; /* ("protocol", "buffer_callback") */
+    PyObject *loads_keywords; /* ("buffers",) */
+    PyObject *protocol;       /* 5 */
+
+    /* Python functions of fast_map._errors. */
+    PyObject *pack_exception;
+    PyObject *unpack_exception;
+    PyObject *make_crash_error;
+    PyObject *explain_decoding_error;
+
+    /* Python functions of fast_map._worker. */
+    PyObject *set_up_worker;
+    PyObject *set_up_thread;
+    PyObject *flush_output;
+};
+
+struct fm_state *fm_state_of_module(PyObject *module);
+
+#endif

@@ -1,0 +1,161 @@
+#include "worker.h"
+
+#include "supervisor.h"
+#include "task.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* Every thread that waits for the GIL wakes once per switch interval, so that a herd of them would
+ * eat the machine: the interval grows with their number. 5 ms is CPython's own. */
+#define SWITCH_INTERVAL 0.005
+#define SWITCH_INTERVAL_MOST 0.2
+#define THREADS_PER_SWITCH_INTERVAL 32
+
+#define EXIT_NO_RESOURCES 71
+
+/* Workers never run the parent's exit handlers: what they have written goes out, and that is it. */
+static _Noreturn void
+leave(struct fm_worker *worker, int status)
+{
+    PyObject *done = PyObject_CallNoArgs(worker->job->state->flush_output);
+    if (done == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(done);
+    (void)fflush(stdout);
+    (void)fflush(stderr);
+    _exit(status);
+}
+
+static void *
+run_farewell(void *argument)
+{
+    struct fm_worker *worker = argument;
+    PyThreadState *thread = PyThreadState_New(worker->interpreter);
+    PyEval_AcquireThread(thread);
+    leave(worker, 0);
+}
+
+/* On the supervisor's thread, which must not wait for the GIL. */
+static void
+start_farewell(void *context)
+{
+    pthread_t handle;
+    (void)pthread_create(&handle, NULL, run_farewell, context);
+}
+
+static void
+adapt_switch_interval(unsigned threads)
+{
+    if (threads < THREADS_PER_SWITCH_INTERVAL || (threads & (threads - 1)) != 0) {
+        return;
+    }
+    double interval = SWITCH_INTERVAL * threads / THREADS_PER_SWITCH_INTERVAL;
+    PyObject *set = PySys_GetObject("setswitchinterval");
+    PyObject *done = set != NULL ? PyObject_CallFunction(
+                         set, "d", interval < SWITCH_INTERVAL_MOST ? interval : SWITCH_INTERVAL_MOST)
+                                 : NULL;
+    Py_XDECREF(done);
+    PyErr_Clear();
+}
+
+static void
+set_up_thread(struct fm_worker *worker, unsigned number)
+{
+    PyObject *done =
+        PyObject_CallFunction(worker->job->state->set_up_thread, "II", worker->number, number);
+    if (done == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(done);
+    adapt_switch_interval(number);
+}
+
+/* The life of a pool thread: claims without the GIL, runs with it, and keeps it from one item to
+ * the next. */
+static void
+run_items(struct fm_worker *worker, struct fm_pool_thread *thread, PyThreadState *state)
+{
+    uint64_t item;
+    while (fm_pool_wait(thread, &item)) {
+        PyEval_RestoreThread(state);
+        do {
+            if (!fm_task_run(worker, item)) {
+                break;
+            }
+            fm_pool_complete(thread, item);
+        } while (fm_pool_next(thread, &item));
+        (void)PyEval_SaveThread();
+    }
+}
+
+static void
+run_thread(void *context, struct fm_pool_thread *thread)
+{
+    struct fm_worker *worker = context;
+    PyThreadState *state = PyThreadState_New(worker->interpreter);
+    if (state == NULL) {
+        return;
+    }
+    PyEval_AcquireThread(state);
+    set_up_thread(worker, thread->number);
+    (void)PyEval_SaveThread();
+    run_items(worker, thread, state);
+    /* There is nothing left to do in this process, which is about to end with all its threads. */
+}
+
+static void
+set_up_pool(struct fm_worker *worker)
+{
+    struct fm_engine *engine = worker->engine;
+    struct fm_pool *pool = &worker->pool;
+    pool->slots = &engine->board.slots;
+    pool->roster = &engine->board.roster;
+    pool->self = &engine->board.roster.entries[worker->number];
+    pool->worker = worker->number;
+    pool->threads_limit = fm_job_threads_of(worker->job, worker->number);
+    pool->stack_size = PyThread_get_stacksize();
+    pool->hooks = (struct fm_pool_hooks){
+        .run_thread = run_thread, .leave = start_farewell, .context = worker};
+    pool->parent_pidfd = engine->parent_pidfd;
+    pool->close_fd = engine->monitor.close_fd;
+}
+
+/* The signals that the parent blocked around the fork are let in once their handlers are set. */
+static int
+set_up_process(struct fm_worker *worker)
+{
+    PyObject *done =
+        PyObject_CallFunction(worker->job->state->set_up_worker, "I", worker->number);
+    if (done == NULL) {
+        PyErr_Print();
+        return -1;
+    }
+    Py_DECREF(done);
+    (void)pthread_sigmask(SIG_SETMASK, &worker->engine->signals, NULL);
+    char name[16];
+    (void)snprintf(name, sizeof name, "fm-w%u-t0", worker->number);
+    fm_process_name_thread(name);
+    return 0;
+}
+
+_Noreturn void
+fm_worker_run(struct fm_engine *engine, unsigned number, void *context)
+{
+    static struct fm_worker worker; /* for all of the process's life, whatever its stacks do */
+    worker = (struct fm_worker){.job = context, .engine = engine, .number = number};
+    worker.main_thread = PyThreadState_Get();
+    worker.interpreter = PyThreadState_GetInterpreter(worker.main_thread);
+    fm_heap_init(&engine->heap, &engine->board.arena, number + 1);
+    set_up_pool(&worker);
+    if (set_up_process(&worker) < 0 || fm_pool_init(&worker.pool) < 0
+        || fm_supervisor_start(&worker.pool) < 0) {
+        leave(&worker, EXIT_NO_RESOURCES);
+    }
+    (void)PyEval_SaveThread();
+    run_items(&worker, &worker.pool.main_thread, worker.main_thread);
+    PyEval_RestoreThread(worker.main_thread);
+    leave(&worker, 0);
+}

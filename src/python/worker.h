@@ -1,0 +1,20 @@
+/* A worker process: from the fork to _exit. */
+#ifndef FM_WORKER_H
+#define FM_WORKER_H
+
+#include "job.h"
+#include "pool.h"
+
+struct fm_worker {
+    struct fm_job *job;
+    struct fm_engine *engine;
+    unsigned number;
+    PyInterpreterState *interpreter;
+    PyThreadState *main_thread;
+    struct fm_pool pool;
+};
+
+/* An fm_worker_main; the context is the job. */
+_Noreturn void fm_worker_run(struct fm_engine *engine, unsigned number, void *context);
+
+#endif
