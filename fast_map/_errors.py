@@ -10,8 +10,8 @@ import signal as _signal
 import traceback
 from concurrent.futures import BrokenExecutor
 
-# The stages of an item's life in which an exception can arise; FM_STAGE_* of the extension.
-_STAGE_ARGUMENT, _STAGE_CALL, _STAGE_RESULT = range(3)
+# The stages of an item's life in which an exception can arise; enum fm_stage of the extension.
+_SEND_ARGUMENT, _READ_ARGUMENT, _CALL, _SEND_RESULT = range(4)
 
 
 class WorkerCrashed(BrokenExecutor):
@@ -71,19 +71,17 @@ class RemoteError(RuntimeError):
 def pack_exception(error: BaseException, index: int, stage: int, subject: object) -> bytes:
     """In a worker or the feeder: the exception of item `index` as bytes.
 
-    `subject` is the item's argument; in the last stage, the result that could not be encoded.
+    `subject` is the item's argument or, in the last stage, the result that could not be sent.
     """
-    if stage == _STAGE_CALL:
+    if stage == _CALL:
         note = f"fast_map: raised by fn for item {index}, {_repr(subject)}"
-    elif stage == _STAGE_RESULT:
-        note = f"fast_map: the result of item {index} could not be sent to the caller"
-        error = _explain_encoding(error, f"the result of item {index}", subject)
-    elif isinstance(error, (pickle.UnpicklingError, pickle.PicklingError)) or subject is None:
+    elif stage == _READ_ARGUMENT:
         note = f"fast_map: the argument of item {index} could not be read by the worker"
         error = _explain_decoding(error, f"the argument of item {index}")
     else:
-        note = f"fast_map: the argument of item {index} could not be sent to a worker"
-        error = _explain_encoding(error, f"the argument of item {index}", subject)
+        what = "argument" if stage == _SEND_ARGUMENT else "result"
+        note = f"fast_map: the {what} of item {index} could not be sent"
+        error = _explain_encoding(error, f"the {what} of item {index}", subject)
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     return pickle.dumps((_dump(error), text, note), protocol=5)
 
@@ -139,7 +137,8 @@ def _add_note(error: BaseException, note: str) -> None:
     if hasattr(error, "add_note"):
         error.add_note(note)
     else:  # CPython 3.10 prints no notes; programs can read them all the same.
-        error.__notes__ = [*getattr(error, "__notes__", ()), note]
+        notes = [*getattr(error, "__notes__", ()), note]
+        error.__notes__ = notes  # type: ignore[attr-defined]
 
 
 def _dump(error: BaseException) -> bytes:
@@ -211,3 +210,7 @@ def _name_items(items: tuple[int, ...]) -> str:
         return f"item {items[0]}"
     shown = ", ".join(str(item) for item in items[:8])
     return f"items {shown}" + (f" and {len(items) - 8} more" if len(items) > 8 else "")
+
+
+for _exception in (WorkerCrashed, RemoteTraceback, RemoteError):
+    _exception.__module__ = "fast_map"

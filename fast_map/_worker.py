@@ -51,7 +51,7 @@ def _detach_stdin() -> None:
         os.dup2(null, 0)
         if null != 0:
             os.close(null)
-        sys.stdin = open(0, closefd=False)
+        sys.stdin = os.fdopen(0, closefd=False)
 
 
 def _reseed_numpy() -> None:

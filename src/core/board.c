@@ -43,22 +43,34 @@ fm_board_call_workers(struct fm_board *board, uint64_t count)
     fm_roster_call(&board->roster, fm_slots_limit(&board->slots), count);
 }
 
-void
-fm_board_consumed(struct fm_board *board, uint64_t count)
+static void
+call_for_room(struct fm_board *board, uint64_t consumed, uint64_t items)
 {
-    struct fm_slots_shared *shared = board->slots.shared;
-    uint64_t before = fm_load_relaxed(&shared->consumed);
-    fm_slots_set_consumed(&board->slots, count);
-    fm_fence_seq_cst();
-    uint64_t wanted = fm_doorbell_wanted(&shared->feeder);
-    if (wanted <= count) {
-        (void)fm_doorbell_answer(&shared->feeder, wanted);
+    struct fm_doorbell *feeder = &board->slots.shared->feeder;
+    uint64_t wanted = fm_doorbell_wanted(feeder);
+    if (wanted <= consumed) {
+        (void)fm_doorbell_answer(feeder, wanted);
     }
     if (board->slots.arguments == NULL) {
-        fm_roster_call(&board->roster, fm_slots_limit(&board->slots), count - before);
+        fm_roster_call(&board->roster, fm_slots_limit(&board->slots), items);
     }
     /* A worker may wait for its item to become the head. */
     fm_arena_call_waiters(&board->arena);
+}
+
+void
+fm_board_consumed(struct fm_board *board, uint64_t count)
+{
+    fm_slots_set_consumed(&board->slots, count);
+    fm_fence_seq_cst();
+    call_for_room(board, count, board->slots.shared->buffersize);
+}
+
+void
+fm_board_consumed_one(struct fm_board *board, uint64_t count)
+{
+    fm_slots_set_consumed(&board->slots, count);
+    call_for_room(board, count, 1);
 }
 
 void

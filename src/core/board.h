@@ -33,9 +33,13 @@ void fm_board_unmap(struct fm_board *board);
 /* For whoever made items claimable: wakes workers for up to `count` of them. */
 void fm_board_call_workers(struct fm_board *board, uint64_t count);
 
-/* Consumer: the results of all items below `count` have been read; wakes whoever waited for the
+/* Consumer: the results of all items below `count` have been read; wakes whoever waits for the
  * room. */
 void fm_board_consumed(struct fm_board *board, uint64_t count);
+
+/* The same for each single item, without the fence: who begins to wait at this very moment may be
+ * overlooked, and is seen with the next item or looks for itself after a slice. */
+void fm_board_consumed_one(struct fm_board *board, uint64_t count);
 
 /* Parent: nothing more is wanted; everybody who waits wakes up and sees it. */
 void fm_board_end(struct fm_board *board);

@@ -117,7 +117,7 @@ publish_error(struct feeder *feeder, PyObject *object)
     struct fm_slots *slots = &feeder->engine->board.slots;
     uint64_t item = feeder->published;
     fm_slots_argument(slots, item)->value.form = FM_FORM_INLINE;
-    if (!fm_errors_store(feeder->job->state, feeder->engine, item, FM_STAGE_ARGUMENT, object,
+    if (!fm_errors_store(feeder->job->state, feeder->engine, item, FM_STAGE_SEND_ARGUMENT, object,
                          &fm_slots_at(slots, item)->value)) {
         return;
     }

@@ -14,7 +14,6 @@ struct generator {
     PyObject *weak_references;
     struct fm_job *job; /* NULL once it is finished */
     uint64_t next_item;
-    uint64_t stride; /* `consumed` is published each time that many results have been taken */
     Py_ssize_t length;
     bool executing; /* some thread is in here; guarded by the GIL */
     bool started;   /* has been asked for a result */
@@ -187,9 +186,7 @@ take_item(struct generator *self)
         fm_board_drop(&engine->board, &argument->value);
     }
     self->next_item++;
-    if (self->next_item % self->stride == 0) {
-        fm_board_consumed(&engine->board, self->next_item);
-    }
+    fm_board_consumed_one(&engine->board, self->next_item);
     return result;
 }
 
@@ -521,11 +518,6 @@ fm_generator_new(PyObject *module, PyObject *function, PyObject *iterables,
     }
     const struct fm_source *source = &self->job->source;
     self->length = source->inherited ? (Py_ssize_t)source->total : length;
-    self->stride = 1;
-    if (self->job->engine != NULL) {
-        uint64_t buffersize = self->job->engine->board.slots.shared->buffersize;
-        self->stride = buffersize > 8 ? buffersize / 8 : 1;
-    }
     fm_moderation_init(&self->moderation);
     return (PyObject *)self;
 }

@@ -80,7 +80,7 @@ store(struct fm_worker *worker, uint64_t item, PyObject *result, PyObject *subje
         if (encoded != FM_ENCODE_FAILED) {
             return encoded == FM_ENCODE_DONE;
         }
-        stage = FM_STAGE_RESULT;
+        stage = FM_STAGE_SEND_RESULT;
         subject = result;
     }
     return fm_errors_store(state, worker->engine, item, stage, subject, value);
@@ -95,7 +95,7 @@ fm_task_run(struct fm_worker *worker, uint64_t item)
     PyObject *result = fed ? call_fed(worker, item, &subject, &root)
                            : call_inherited(worker->job, item, &subject);
     /* Where there is no result, `subject` says whether it got as far as the call. */
-    enum fm_stage stage = subject == NULL ? FM_STAGE_ARGUMENT : FM_STAGE_CALL;
+    enum fm_stage stage = subject == NULL ? FM_STAGE_READ_ARGUMENT : FM_STAGE_CALL;
     bool stored = store(worker, item, result, subject, stage);
     Py_XDECREF(result);
     Py_XDECREF(subject);
