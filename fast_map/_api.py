@@ -77,6 +77,9 @@ def fast_map(
     return mapped
 
 
+fast_map.__module__ = "fast_map"
+
+
 def _check_limit(name: str, value: int | None) -> int:
     """The limit as the extension takes it: 0 for none."""
     if value is None:

@@ -122,9 +122,10 @@ def explain_decoding_error(error: BaseException, index: int) -> BaseException:
 def _attribute(
     error: BaseException, index: int, text: str | None, note: str | None
 ) -> BaseException:
+    # An exception class may refuse attributes. The cause goes past it; the exception itself is worth
+    # more than the others are.
     if text is not None:
-        error.__cause__ = RemoteTraceback(text)
-    # An exception class may refuse attributes; it is worth more than they are.
+        BaseException.__setattr__(error, "__cause__", RemoteTraceback(text))
     with contextlib.suppress(Exception):
         error.seq_index = index  # type: ignore[attr-defined]
     if note is not None:

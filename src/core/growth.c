@@ -15,6 +15,7 @@ set_baseline(struct fm_growth *growth, const struct fm_growth_sample *sample)
     growth->has_baseline = true;
     growth->time = sample->time;
     growth->demand = sample->demand;
+    growth->idles = sample->idles;
 }
 
 unsigned
@@ -25,7 +26,7 @@ fm_growth_decide(struct fm_growth *growth, const struct fm_growth_sample *sample
         growth->has_baseline = false;
         return 0;
     }
-    if (!growth->has_baseline) {
+    if (!growth->has_baseline || growth->idles != sample->idles) {
         set_baseline(growth, sample);
         return 0;
     }

@@ -1,7 +1,7 @@
 /* When a worker should add threads: the decision, apart from clocks and threads.
  *
  * Threads pay while tasks block, and cost while they compute. Tasks block if items wait, every
- * thread of the process is taken, and the process hardly wants the CPU. Wanting counts, not having:
+ * thread of the process has been taken for a while, and the process hardly wants the CPU. Wanting counts, not having:
  * on a crowded machine a computing process gets little CPU, but it queues for it.
  */
 #ifndef FM_GROWTH_H
@@ -17,11 +17,13 @@ struct fm_growth {
     bool has_baseline;
     int64_t time;
     int64_t demand;
+    uint64_t idles;
 };
 
 struct fm_growth_sample {
     int64_t time;     /* ns */
     int64_t demand;   /* CPU time wanted by the process until now, ns */
+    uint64_t idles;   /* how often a thread has become idle until now */
     unsigned active;  /* threads that are taken */
     bool settled;     /* every thread that was started has reached an item */
     uint64_t waiting; /* items that nobody has taken */

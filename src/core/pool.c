@@ -286,6 +286,7 @@ become_idle(struct fm_pool_thread *thread)
     struct fm_pool *pool = thread->pool;
     (void)pthread_mutex_lock(&pool->lock);
     set_active_locked(pool, pool->active - 1);
+    pool->idles++;
     if (!thread->started) {
         thread->started = true;
         pool->starting--;
@@ -430,6 +431,7 @@ fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample)
     uint64_t room = share > pool->active ? share - pool->active : 0;
     uint64_t allowed = pool->threads_limit > threads ? pool->threads_limit - threads : 0;
     sample->active = pool->active;
+    sample->idles = pool->idles;
     sample->settled = pool->starting == 0;
     (void)pthread_mutex_unlock(&pool->lock);
     sample->waiting = waiting;

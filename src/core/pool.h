@@ -74,6 +74,7 @@ struct fm_pool {
     unsigned threads;              /* under lock: all that were started */
     unsigned starting;             /* under lock: those that haven't reached an item yet */
     unsigned active;               /* under lock: those that aren't idle; copied to the roster */
+    uint64_t idles;                /* under lock: how often a thread became idle */
     pid_t observed[FM_POOL_OBSERVED]; /* under lock */
 
     /* Threads that hold a batch of several items, and batches ended so far: how the supervisor sees

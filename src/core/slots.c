@@ -102,8 +102,8 @@ fm_slots_rewind(struct fm_slots *slots)
     if (item >= limit) {
         return false;
     }
-    if (item < cursor) {
-        (void)fm_cas_relaxed(&slots->shared->cursor, &cursor, item);
+    /* Whoever moves the cursor on meanwhile doesn't come by the item again. */
+    while (item < cursor && !fm_cas_relaxed(&slots->shared->cursor, &cursor, item)) {
     }
     return true;
 }

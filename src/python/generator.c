@@ -397,11 +397,15 @@ read_timeout(PyObject *timeout, int64_t *deadline)
     if (seconds == -1.0 && PyErr_Occurred()) {
         return -1;
     }
-    if (!(seconds >= 0)) {
-        PyErr_Format(PyExc_ValueError, "timeout must be None or at least 0, not %R", timeout);
+    if (Py_IS_NAN(seconds)) {
+        PyErr_SetString(PyExc_ValueError, "timeout must be None or a number of seconds, not nan");
         return -1;
     }
-    /* A century is as good as for ever, and its nanoseconds fit. */
+    /* What is below 0 has passed already, as for Pool. A century is as good as for ever, and its
+     * nanoseconds fit. */
+    if (seconds < 0) {
+        seconds = 0;
+    }
     if (seconds < 3e9) {
         *deadline = fm_clock_now() + (int64_t)(seconds * (double)FM_SECOND);
     }

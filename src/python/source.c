@@ -34,6 +34,48 @@ measure_inherited(struct fm_source *source, PyObject *iterables)
     return 0;
 }
 
+static int
+get_integer(PyObject *object, const char *attribute, long long *number)
+{
+    int overflow = 0;
+    PyObject *value = PyObject_GetAttrString(object, attribute);
+    if (value != NULL) {
+        *number = PyLong_AsLongLongAndOverflow(value, &overflow);
+        Py_DECREF(value);
+    }
+    return value != NULL && overflow == 0 ? 0 : -1;
+}
+
+/* Every item lies between start and stop, so that none overflows where those don't. */
+static struct fm_range
+look_at_range(PyObject *input)
+{
+    struct fm_range range = {0};
+    long long stop;
+    if (is_range(input)) {
+        range.is_small = get_integer(input, "start", &range.start) == 0
+                         && get_integer(input, "stop", &stop) == 0
+                         && get_integer(input, "step", &range.step) == 0;
+        PyErr_Clear();
+    }
+    return range;
+}
+
+static int
+take_sequences(struct fm_source *source, PyObject *iterables)
+{
+    source->ranges = PyMem_Calloc((size_t)source->count, sizeof *source->ranges);
+    if (source->ranges == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < source->count; i++) {
+        source->ranges[i] = look_at_range(PyTuple_GET_ITEM(iterables, i));
+    }
+    source->inputs = Py_NewRef(iterables);
+    return 0;
+}
+
 static PyObject *
 make_iterator(PyObject *iterables, Py_ssize_t index)
 {
@@ -69,7 +111,10 @@ fm_source_init(struct fm_source *source, PyObject *iterables)
 {
     source->count = PyTuple_GET_SIZE(iterables);
     source->inherited = measure_inherited(source, iterables) == 0;
-    source->inputs = source->inherited ? Py_NewRef(iterables) : make_iterators(iterables);
+    if (source->inherited) {
+        return take_sequences(source, iterables);
+    }
+    source->inputs = make_iterators(iterables);
     return source->inputs != NULL ? 0 : -1;
 }
 
@@ -77,12 +122,19 @@ void
 fm_source_fini(struct fm_source *source)
 {
     Py_CLEAR(source->inputs);
+    PyMem_Free(source->ranges);
+    source->ranges = NULL;
 }
 
 /* A worker's fn may have changed a list that it inherited; its length is not to be trusted. */
 static PyObject *
-get_one(PyObject *input, Py_ssize_t index)
+get_one(const struct fm_source *source, Py_ssize_t which, Py_ssize_t index)
 {
+    const struct fm_range *range = &source->ranges[which];
+    PyObject *input = PyTuple_GET_ITEM(source->inputs, which);
+    if (range->is_small) {
+        return PyLong_FromLongLong(range->start + index * range->step);
+    }
     if (PyList_CheckExact(input)) {
         return Py_XNewRef(PyList_GetItem(input, index));
     }
@@ -96,7 +148,7 @@ int
 fm_source_get(const struct fm_source *source, uint64_t item, PyObject **arguments)
 {
     for (Py_ssize_t i = 0; i < source->count; i++) {
-        arguments[i] = get_one(PyTuple_GET_ITEM(source->inputs, i), (Py_ssize_t)item);
+        arguments[i] = get_one(source, i, (Py_ssize_t)item);
         if (arguments[i] == NULL) {
             while (i-- > 0) {
                 Py_DECREF(arguments[i]);

@@ -11,11 +11,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A range that 64-bit arithmetic can count through, for the fast way to its items. */
+struct fm_range {
+    bool is_small;
+    long long start;
+    long long step;
+};
+
 struct fm_source {
     PyObject *inputs; /* tuple: the sequences as they are, or the iterators */
     Py_ssize_t count;
     bool inherited;
-    uint64_t total; /* of items; FM_UNKNOWN_TOTAL where iterators are read */
+    uint64_t total;          /* of items; FM_UNKNOWN_TOTAL where iterators are read */
+    struct fm_range *ranges; /* inherited: one for each input */
 };
 
 /* From the tuple of iterables; asks each for its iterator if it can't be inherited. -1 with
