@@ -2,6 +2,8 @@
 
 #include "shm.h"
 
+#include <errno.h>
+
 static size_t
 round_to_line(size_t size)
 {
@@ -11,6 +13,10 @@ round_to_line(size_t size)
 int
 fm_board_map(struct fm_board *board, const struct fm_board_options *options)
 {
+    if (options->buffersize < 1 || options->buffersize > FM_MAX_CAPACITY
+        || options->workers > FM_MAX_WORKERS) {
+        return -EINVAL;
+    }
     uint64_t capacity = fm_slots_capacity(options->buffersize);
     size_t roster_size = round_to_line(fm_roster_memory_size(options->workers));
     board->size = roster_size + fm_slots_memory_size(capacity, options->inherited);
@@ -46,12 +52,12 @@ fm_board_call_workers(struct fm_board *board, uint64_t count)
 static void
 call_for_room(struct fm_board *board, uint64_t consumed, uint64_t items)
 {
-    struct fm_doorbell *feeder = &board->slots.shared->feeder;
-    uint64_t wanted = fm_doorbell_wanted(feeder);
-    if (wanted <= consumed) {
-        (void)fm_doorbell_answer(feeder, wanted);
-    }
-    if (board->slots.arguments == NULL) {
+    if (fm_load_relaxed(&board->slots.shared->room_waiters) > 0) {
+        struct fm_doorbell *feeder = &board->slots.shared->feeder;
+        uint64_t wanted = fm_doorbell_wanted(feeder);
+        if (wanted <= consumed) {
+            (void)fm_doorbell_answer(feeder, wanted);
+        }
         fm_roster_call(&board->roster, fm_slots_limit(&board->slots), items);
     }
     /* A worker may wait for its item to become the head. */

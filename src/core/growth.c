@@ -1,6 +1,6 @@
 #include "growth.h"
 
-/* A process that wants less than this part of a CPU is taken to block. */
+/* A process that uses less than this part of a CPU is taken to block. */
 #define BLOCKED_BELOW_PERCENT 50
 
 static uint64_t
@@ -14,7 +14,7 @@ set_baseline(struct fm_growth *growth, const struct fm_growth_sample *sample)
 {
     growth->has_baseline = true;
     growth->time = sample->time;
-    growth->demand = sample->demand;
+    growth->cpu = sample->cpu;
     growth->idles = sample->idles;
 }
 
@@ -34,8 +34,8 @@ fm_growth_decide(struct fm_growth *growth, const struct fm_growth_sample *sample
     if (elapsed < FM_GROWTH_TICK) {
         return 0;
     }
-    int64_t demand = sample->demand - growth->demand;
-    if (demand * 100 >= elapsed * BLOCKED_BELOW_PERCENT) {
+    int64_t cpu = sample->cpu - growth->cpu;
+    if (cpu * 100 >= elapsed * BLOCKED_BELOW_PERCENT) {
         set_baseline(growth, sample);
         return 0;
     }

@@ -1,8 +1,9 @@
 /* When a worker should add threads: the decision, apart from clocks and threads.
  *
  * Threads pay while tasks block, and cost while they compute. Tasks block if items wait, every
- * thread of the process has been taken for a while, and the process hardly wants the CPU. Wanting counts, not having:
- * on a crowded machine a computing process gets little CPU, but it queues for it.
+ * thread of the process has been taken for a while, and the process hardly uses the CPU. (On a
+ * crowded machine a computing process may not get it, which is why the supervisor asks
+ * fm_pool_is_runnable before it follows the advice.)
  */
 #ifndef FM_GROWTH_H
 #define FM_GROWTH_H
@@ -16,13 +17,13 @@
 struct fm_growth {
     bool has_baseline;
     int64_t time;
-    int64_t demand;
+    int64_t cpu;
     uint64_t idles;
 };
 
 struct fm_growth_sample {
     int64_t time;     /* ns */
-    int64_t demand;   /* CPU time wanted by the process until now, ns */
+    int64_t cpu;      /* CPU time of the process until now, ns */
     uint64_t idles;   /* how often a thread has become idle until now */
     unsigned active;  /* threads that are taken */
     bool settled;     /* every thread that was started has reached an item */

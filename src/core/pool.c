@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -195,16 +196,18 @@ lead_wait(struct fm_pool *pool, bool rejected)
     if (wanted > total) {
         wanted = limit + 1;
     }
+    fm_slots_await_room(pool->slots);
     uint32_t ticket = fm_doorbell_arm(&pool->self->work, wanted);
     bool changed = fm_slots_limit(pool->slots) > limit || fm_load_relaxed(&shared->ended)
                    || (!rejected && fm_slots_waiting(pool->slots) > 0);
     if (changed) {
         fm_doorbell_disarm(&pool->self->work);
-        return;
+    } else {
+        int64_t timeout = rejected ? REJECTED_DELAY : gap > 1 ? FM_MODERATION_DELAY : FM_FOREVER;
+        (void)fm_doorbell_wait(&pool->self->work, ticket, timeout);
     }
-    int64_t timeout = rejected ? REJECTED_DELAY : gap > 1 ? FM_MODERATION_DELAY : FM_FOREVER;
-    (void)fm_doorbell_wait(&pool->self->work, ticket, timeout);
-    if (fm_slots_limit(pool->slots) < wanted) {
+    fm_slots_end_await_room(pool->slots);
+    if (!changed && fm_slots_limit(pool->slots) < wanted) {
         fm_moderation_reset(&pool->moderation);
     }
 }
@@ -397,37 +400,14 @@ fm_pool_add_threads(struct fm_pool *pool, unsigned count)
     return started;
 }
 
-/* What the threads want of the CPU, while they are few; what the process has got of it later, when
- * it is known that they block. */
-static int64_t
-cpu_demand(const pid_t *observed, unsigned threads)
-{
-    int64_t sum = 0;
-    if (threads > FM_POOL_OBSERVED) {
-        return fm_clock_process_cpu();
-    }
-    for (unsigned i = 0; i < threads; i++) {
-        int64_t demand = observed[i] != 0 ? fm_process_thread_demand(observed[i]) : 0;
-        if (demand < 0) {
-            return fm_clock_process_cpu();
-        }
-        sum += demand;
-    }
-    return sum;
-}
-
 bool
 fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample)
 {
-    pid_t observed[FM_POOL_OBSERVED];
     uint64_t waiting = fm_slots_waiting(pool->slots);
     uint64_t share = fm_roster_share(pool->roster, waiting);
     (void)pthread_mutex_lock(&pool->lock);
     bool idle = pool->led || pool->parked != NULL;
     unsigned threads = pool->threads;
-    for (unsigned i = 0; i < FM_POOL_OBSERVED; i++) {
-        observed[i] = pool->observed[i];
-    }
     uint64_t room = share > pool->active ? share - pool->active : 0;
     uint64_t allowed = pool->threads_limit > threads ? pool->threads_limit - threads : 0;
     sample->active = pool->active;
@@ -437,6 +417,22 @@ fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample)
     sample->waiting = waiting;
     sample->room = room < allowed ? room : allowed;
     sample->time = fm_clock_now();
-    sample->demand = idle || sample->room == 0 ? 0 : cpu_demand(observed, threads);
+    sample->cpu = idle || sample->room == 0 ? 0 : fm_clock_process_cpu();
     return !idle;
+}
+
+bool
+fm_pool_is_runnable(struct fm_pool *pool)
+{
+    pid_t observed[FM_POOL_OBSERVED];
+    (void)pthread_mutex_lock(&pool->lock);
+    unsigned threads = pool->threads;
+    memcpy(observed, pool->observed, sizeof observed);
+    (void)pthread_mutex_unlock(&pool->lock);
+    for (unsigned i = 0; i < threads && threads <= FM_POOL_OBSERVED; i++) {
+        if (observed[i] != 0 && fm_process_thread_is_runnable(observed[i])) {
+            return true;
+        }
+    }
+    return false;
 }

@@ -27,7 +27,7 @@
 /* No item, and not FM_NOBODY either. */
 #define FM_NO_ITEM (UINT64_MAX - 1)
 
-/* Threads whose demand for CPU is looked at one by one; with more the process clock must do. */
+/* Threads whose state is looked at one by one; where there are more, it is known that they block. */
 #define FM_POOL_OBSERVED 8
 
 struct fm_pool;
@@ -101,6 +101,9 @@ bool fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample);
 /* Waits until there is an item for this thread (true), or none will ever come (false). Not to be
  * called with the GIL. */
 bool fm_pool_wait(struct fm_pool_thread *thread, uint64_t *item);
+
+/* Supervisor: some thread would run if it were let. Looks at a few threads only. */
+bool fm_pool_is_runnable(struct fm_pool *pool);
 
 /* Reserves a new batch and claims its first item; false if there is none now. */
 bool fm_pool_next_batch(struct fm_pool_thread *thread, uint64_t *item);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -80,21 +79,18 @@ fm_process_thread_count(void)
     return count;
 }
 
-int64_t
-fm_process_thread_demand(pid_t tid)
+/* The line is `tid (name) state ...`, and the name may hold anything. */
+bool
+fm_process_thread_is_runnable(pid_t tid)
 {
     char path[64];
-    char text[128];
-    int64_t ran;
-    int64_t waited;
-    (void)snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", (int)tid);
+    char text[512];
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
     if (read_text(path, text, sizeof text) <= 0) {
-        return -1;
+        return false;
     }
-    if (sscanf(text, "%" SCNd64 " %" SCNd64, &ran, &waited) != 2) {
-        return -1;
-    }
-    return ran + waited;
+    const char *name_end = strrchr(text, ')');
+    return name_end != NULL && name_end[1] == ' ' && name_end[2] == 'R';
 }
 
 void

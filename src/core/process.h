@@ -27,9 +27,9 @@ struct fm_exit fm_process_reap(pid_t pid);
 /* Threads of this process, or 0 where /proc does not say. */
 unsigned fm_process_thread_count(void);
 
-/* Nanoseconds for which a thread of this process has run or wanted to run on a CPU, all in all;
- * -1 where the kernel doesn't keep count. */
-int64_t fm_process_thread_demand(pid_t tid);
+/* Whether a thread of this process runs or could run, as opposed to one that sleeps; false where
+ * /proc doesn't say. */
+bool fm_process_thread_is_runnable(pid_t tid);
 
 /* The calling thread's name as ps, top and py-spy show it (cut to 15 bytes). */
 void fm_process_name_thread(const char *name);

@@ -88,6 +88,11 @@ struct fm_slots_shared {
      * on the slot. Written by workers, and set back by fm_slots_rewind. */
     FM_CACHE_ALIGNED fm_atomic_u64 cursor;
 
+    /* How many of the feeder and the workers wait for `consumed` to move on, so that the consumer
+     * need not look at each of their doorbells. Written by them; seq_cst. One who was killed while
+     * it waited counts for ever, which costs the consumer a look. */
+    FM_CACHE_ALIGNED fm_atomic_u32 room_waiters;
+
     /* The consumer waits here for one item to be done. */
     FM_CACHE_ALIGNED struct fm_doorbell consumer;
     /* The feeder waits here for `consumed` to reach a count. */
@@ -167,6 +172,19 @@ void fm_slots_announce(struct fm_slots *slots, uint64_t count);
 
 /* The input has ended after `total` items, all of them published. */
 void fm_slots_finish(struct fm_slots *slots, uint64_t total);
+
+/* Feeder and workers, around a wait for room: before they arm their doorbell, and after. */
+static inline void
+fm_slots_await_room(struct fm_slots *slots)
+{
+    (void)fm_add_seq_cst(&slots->shared->room_waiters, 1);
+}
+
+static inline void
+fm_slots_end_await_room(struct fm_slots *slots)
+{
+    (void)fm_sub_seq_cst(&slots->shared->room_waiters, 1);
+}
 
 /* ---- workers ---- */
 

@@ -84,6 +84,9 @@ look(struct supervisor *supervisor)
     if (busy) {
         bool had_baseline = supervisor->growth.has_baseline;
         unsigned wanted = fm_growth_decide(&supervisor->growth, &sample);
+        if (wanted > 0 && fm_pool_is_runnable(pool)) {
+            wanted = 0;
+        }
         added = wanted > 0 ? fm_pool_add_threads(pool, wanted) : 0;
         if (added < wanted) {
             /* The system grants no more threads; those that there are go on. */

@@ -63,13 +63,15 @@ wait_for_room(struct feeder *feeder)
     struct fm_doorbell *bell = &slots->shared->feeder;
     uint64_t buffersize = slots->shared->buffersize;
     uint64_t wanted = feeder->published - buffersize + feeder->moderation.gap;
+    fm_slots_await_room(slots);
     uint32_t ticket = fm_doorbell_arm(bell, wanted);
     if (fm_slots_room(slots, feeder->published) > 0 || fm_load_acquire(&slots->shared->ended)) {
         fm_doorbell_disarm(bell);
-        return;
+    } else {
+        int64_t timeout = feeder->moderation.gap > 1 ? FM_MODERATION_DELAY : FM_FOREVER;
+        (void)fm_doorbell_wait(bell, ticket, timeout);
     }
-    int64_t timeout = feeder->moderation.gap > 1 ? FM_MODERATION_DELAY : FM_FOREVER;
-    (void)fm_doorbell_wait(bell, ticket, timeout);
+    fm_slots_end_await_room(slots);
     if (fm_slots_room(slots, feeder->published) == 0) {
         fm_moderation_reset(&feeder->moderation);
     }

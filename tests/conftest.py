@@ -1,0 +1,24 @@
+"""A hard time limit for every test, and after each one a look for processes left behind."""
+
+import pytest
+from support import child_pids, kill_leftover_children, time_limit
+
+DEFAULT_LIMIT = 30
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes several seconds")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(time_limit(DEFAULT_LIMIT))
+
+
+@pytest.fixture(autouse=True)
+def no_process_left_behind():
+    before = child_pids()
+    yield
+    left = kill_leftover_children(before)
+    assert not left, f"child processes left behind: {left}"

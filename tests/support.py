@@ -1,0 +1,303 @@
+"""Helpers of the tests: memory that workers share, what a process holds, scripts run apart."""
+
+import gc
+import mmap
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from fast_map import fast_map
+
+ISOLATED = Path(__file__).with_name("isolated")
+
+# Generous: it only bounds how long a failing test waits, a passing one goes on at once.
+PATIENCE = 10.0
+
+
+def time_limit(seconds):
+    """A hard limit other than the default; "thread" also ends a test that hangs inside C."""
+    return pytest.mark.timeout(seconds, method="thread")
+
+
+def wait_until(condition, timeout=PATIENCE):
+    """Poll until condition() is true; False if it has not come true within timeout seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+class SharedInts:
+    """Integers that this process and the workers forked from it both see; 0 until set.
+
+    Each cell has one writer, so no lock is needed: tests use one cell per item.
+    """
+
+    def __init__(self, count=1):
+        self._cells = memoryview(mmap.mmap(-1, 8 * count)).cast("q")
+
+    def __getitem__(self, index):
+        return self._cells[index]
+
+    def __setitem__(self, index, value):
+        self._cells[index] = value
+
+    def number_set(self):
+        return sum(1 for value in self._cells if value)
+
+    def wait_for(self, index=0, timeout=PATIENCE):
+        if not wait_until(lambda: self._cells[index], timeout):
+            raise AssertionError(f"cell {index} was not set within {timeout} s")
+        return self._cells[index]
+
+    def wait_for_number(self, number, timeout=PATIENCE):
+        if not wait_until(lambda: self.number_set() >= number, timeout):
+            raise AssertionError(f"{self.number_set()} cells set, waited for {number}")
+
+
+class Gate:
+    """Tasks block here, using no CPU, until any process opens it.
+
+    It is a pipe that becomes readable and stays so. (Tasks that poll would look busy, and the more
+    of them there are, the busier.)
+    """
+
+    def __init__(self):
+        self._read, self._write = os.pipe()
+
+    def __del__(self):
+        os.close(self._read)
+        os.close(self._write)
+
+    def open(self):
+        os.write(self._write, b"!")
+
+    def hold(self, value=None):
+        """An fn that returns its argument, but only once the gate is open."""
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        if not poll.poll(2000 * PATIENCE):
+            raise AssertionError("the gate was not opened")
+        return value
+
+
+def identity(value):
+    return value
+
+
+def both_ways(values):
+    """The values after the way to the workers, through the feeder, and back."""
+    return list(fast_map(identity, iter(values)))
+
+
+def back_only(values):
+    """The values after the way back from the workers, which have them by inheritance."""
+    return list(fast_map(values.__getitem__, range(len(values))))
+
+
+def pattern(size):
+    """Bytes that differ along the way and from those of another size."""
+    unit = struct.pack("<I", size) + bytes(range(251))
+    return (unit * (size // len(unit) + 1))[:size]
+
+
+def drain(iterator):
+    """All results up to the end or the first exception, and that exception (or None).
+
+    The exception comes without its own traceback, which would keep the iterator alive.
+    """
+    results = []
+    while True:
+        try:
+            results.append(next(iterator))
+        except StopIteration:
+            return results, None
+        except BaseException as error:
+            return results, error.with_traceback(None)
+
+
+# What a process holds
+
+
+class ProcessEntry(NamedTuple):
+    pid: int
+    state: str
+    parent: int
+    group: int
+
+
+def processes():
+    """Every process that /proc shows, zombies included."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                text = Path("/proc", name, "stat").read_text(errors="replace")
+            except OSError:
+                continue
+            state, parent, group = text.rpartition(")")[2].split()[:3]
+            found.append(ProcessEntry(int(name), state, int(parent), int(group)))
+    return found
+
+
+def child_pids():
+    """The children of this process, also those that nobody has waited for yet."""
+    return frozenset(entry.pid for entry in processes() if entry.parent == os.getpid())
+
+
+def running_in_group(group):
+    """The processes of a group that still run: an orphan's zombie is init's business."""
+    return [entry.pid for entry in processes() if entry.group == group and entry.state not in "ZX"]
+
+
+def open_descriptors():
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue  # the one that listed the folder
+    return found
+
+
+def thread_count():
+    return len(os.listdir("/proc/self/task"))
+
+
+def mappings():
+    return Path("/proc/self/maps").read_text(errors="replace").splitlines()
+
+
+def shared_mappings(lines=None):
+    return [line for line in (lines or mappings()) if line.split(maxsplit=2)[1].endswith("s")]
+
+
+def resident_bytes(pid="self"):
+    """Resident memory of a process; 0 for one that has gone."""
+    try:
+        pages = Path("/proc", str(pid), "statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Footprint(NamedTuple):
+    children: frozenset
+    descriptors: dict
+    threads: int
+    shared: int
+
+    @classmethod
+    def now(cls):
+        return cls(child_pids(), open_descriptors(), thread_count(), len(shared_mappings()))
+
+
+@contextmanager
+def leaves_nothing(timeout=2.0):
+    """What the block started has gone soon after it: processes, descriptors, threads, mappings."""
+    before = Footprint.now()
+    yield
+    wait_until(lambda: Footprint.now() == before, timeout)
+    assert Footprint.now() == before
+
+
+def assert_repeatable_without_growth(action, times=8):
+    """Repeating action leaves nothing; a private mapping lost per call would show in the total.
+
+    A few private mappings may come and stay: the allocator keeps arenas, glibc keeps stacks.
+    """
+    with leaves_nothing():
+        action()
+    total = len(mappings())
+    with leaves_nothing():
+        for _ in range(times):
+            action()
+    assert len(mappings()) < total + times
+
+
+def kill_leftover_children(before):
+    """Children that were not there before and do not go away: their ids, after ending them."""
+    if wait_until(lambda: child_pids() <= before, 0.2):
+        return []
+    gc.collect()  # a test's own cycle (an exception and its frame) may hold an iterator
+    wait_until(lambda: child_pids() <= before, 1.0)
+    left = sorted(child_pids() - before)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    return left
+
+
+# Scripts in an interpreter of their own
+
+
+class Script:
+    """A script of tests/isolated, run in its own session, hence its own process group.
+
+    Output is buffered there as in anybody's program: PYTHONUNBUFFERED would hide output that is
+    lost or written twice at a fork.
+    """
+
+    def __init__(self, name, *arguments, stdin=subprocess.DEVNULL):
+        environment = {key: v for key, v in os.environ.items() if key != "PYTHONUNBUFFERED"}
+        search = [str(ISOLATED.parent), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, search))
+        self._process = subprocess.Popen(
+            [sys.executable, str(ISOLATED / name), *map(str, arguments)],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            text=True,
+            start_new_session=True,
+        )
+        self.group = self._process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        with suppress(ProcessLookupError):
+            os.killpg(self.group, signal.SIGKILL)
+        self._process.communicate()
+
+    def read_line(self):
+        """The next line, byte by byte: what a buffered reader took would be missing in finish()."""
+        line = bytearray()
+        while (byte := os.read(self._process.stdout.fileno(), 1)) not in (b"", b"\n"):
+            line += byte
+        return line.decode()
+
+    def signal_parent(self, number):
+        self._process.send_signal(number)
+
+    def signal_group(self, number):
+        """As a terminal does for Ctrl-C: the parent and its workers all get it."""
+        os.killpg(self.group, number)
+
+    def finish(self, input=None, timeout=PATIENCE):
+        """Wait for the end: (exit status, rest of stdout, stderr)."""
+        out, err = self._process.communicate(input, timeout)
+        return self._process.returncode, out, err
+
+    def leaves_no_process(self, timeout=2.0):
+        return wait_until(lambda: not running_in_group(self.group), timeout)
+
+
+def run_script(name, *arguments, input=None, timeout=PATIENCE):
+    """Run a script to its end; it must leave no process behind."""
+    stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
+    with Script(name, *arguments, stdin=stdin) as script:
+        outcome = script.finish(input, timeout)
+        assert script.leaves_no_process(), f"{name} left {running_in_group(script.group)}"
+        return outcome

@@ -1,0 +1,85 @@
+"""Sizes from nothing to far beyond a slot, both ways, and objects that are buffers."""
+
+import pickle
+import time
+
+import pytest
+from support import back_only, both_ways, drain, identity, pattern
+
+from fast_map import fast_map
+
+MIB = 1 << 20
+
+
+def around_powers_of_two(largest):
+    power = 1
+    while power <= largest:
+        yield from (power - 1, power, power + 1)
+        power *= 2
+
+
+@pytest.mark.parametrize("make", [pattern, lambda size: pattern(size).decode("latin-1")])
+def test_every_size_up_to_8_mib_survives_both_ways(make):
+    sizes = list(around_powers_of_two(8 * MIB))
+    results = fast_map(identity, map(make, sizes))
+    for size, result in zip(sizes, results, strict=True):
+        assert result == make(size), size
+
+
+def test_sizes_may_change_from_item_to_item():
+    sizes = [1, 5 * MIB, 0, 100, 300_000, 64, 4096, 2 * MIB + 1, 3] * 4
+    assert [len(result) for result in both_ways([pattern(size) for size in sizes])] == sizes
+
+
+def test_64_mib_survive_both_ways():
+    value = pattern(64 * MIB)
+    (result,) = fast_map(identity, iter([value]))
+    assert result == value
+
+
+def test_more_large_results_than_shared_memory_holds_wait_for_the_consumer():
+    it = fast_map(lambda index: bytes([index]) * (8 * MIB), range(40))
+    time.sleep(0.3)
+    for index, result in enumerate(it):
+        assert len(result) == 8 * MIB
+        assert result[0] == result[-1] == index
+    assert index == 39
+
+
+# Buffers
+
+
+def test_bytearrays_stay_mutable_and_independent():
+    values = [bytearray(pattern(size)) for size in (0, 1, 50, 5000, 3 * MIB)]
+    for results in (both_ways(values), back_only(values)):
+        assert results == values
+        assert {*map(type, results)} == {bytearray}
+    results = both_ways(values * 2)
+    for result in results[:5]:
+        result[:] = b"changed"
+    assert results[5:] == values
+
+
+@pytest.mark.parametrize("size", [3, 5000, 3 * MIB])
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_a_pickle_buffer_arrives_with_its_content(kind, size):
+    values = [pickle.PickleBuffer(kind(pattern(size)))]
+    assert list(fast_map(bytes, iter(values))) == [pattern(size)]
+    assert [bytes(result) for result in back_only(values)] == [pattern(size)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [memoryview(b"data"), pickle.PickleBuffer(memoryview(b"strided")[::2])],
+    ids=["memoryview", "strided PickleBuffer"],
+)
+def test_a_buffer_that_pickle_refuses_is_refused(value):
+    for it in (fast_map(identity, iter([1, value])), fast_map([1, value].__getitem__, range(2))):
+        results, error = drain(it)
+        assert results == [1]
+        assert type(error) is pickle.PicklingError
+        assert type(value).__name__ in str(error)
+
+
+def test_a_memoryview_in_a_list_is_inherited_not_pickled():
+    assert list(fast_map(bytes, [memoryview(b"one"), memoryview(b"two")])) == [b"one", b"two"]

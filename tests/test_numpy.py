@@ -1,0 +1,141 @@
+"""NumPy arrays both ways: writable on arrival, shared with no other, alive while they are held."""
+
+import gc
+
+import pytest
+from support import both_ways, identity, leaves_nothing
+
+from fast_map import fast_map
+
+numpy = pytest.importorskip("numpy")
+
+MIB = 1 << 20
+
+
+def numbered(index, size=MIB):
+    """An array of `size` bytes that tells which item it belongs to."""
+    return numpy.full(size // 8, index, dtype=numpy.int64)
+
+
+def is_numbered(array, index):
+    return array[0] == array[-1] == index and (array == index).all()
+
+
+def assert_equal(result, array):
+    assert type(result) is type(array)
+    assert (result.dtype, result.shape) == (array.dtype, array.shape)
+    if array.dtype.hasobject:
+        assert result.tolist() == array.tolist()
+    else:
+        assert result.tobytes() == array.tobytes()
+
+
+KINDS = ["?", "i1", "u2", "i4", "u8", ">i4", "f2", "f4", "f8", "c16", "S5", "U3", "M8[s]", "O"]
+
+
+@pytest.mark.parametrize("length", [0, 1, 10, 3000])
+def test_every_dtype_survives(length):
+    arrays = [numpy.zeros(length, dtype=kind) for kind in KINDS]
+    arrays += [numpy.arange(length).astype(kind) for kind in KINDS]
+    arrays.append(numpy.zeros(length, dtype=[("a", "i4"), ("b", "f8", (2,))]))
+    for result, array in zip(both_ways(arrays), arrays, strict=True):
+        assert_equal(result, array)
+        assert result.flags.writeable
+
+
+def test_every_layout_survives():
+    base = numpy.arange(24_000, dtype="i4").reshape(20, 30, 40)
+    arrays = [base, base.T, base[::2, :, ::-3], numpy.asfortranarray(base), base[0, 0, 0:0]]
+    arrays += [
+        numpy.array(5),
+        numpy.float64(2.5),
+        base[:, 1],
+        numpy.broadcast_to(base[0], (3, 30, 40)),
+    ]
+    for result, array in zip(both_ways(arrays), arrays, strict=True):
+        assert_equal(result, array)
+
+
+@pytest.mark.parametrize("size", [8, 800, 80_000, 8 * MIB])
+def test_an_array_may_be_written_to_on_both_sides(size):
+    def increase(array):
+        array += 1
+        return array
+
+    results = list(fast_map(increase, (numbered(index, size) for index in range(5))))
+    for index, result in enumerate(results):
+        assert result.flags.writeable
+        assert is_numbered(result, index + 1)
+        result += 1
+        assert is_numbered(result, index + 2)
+
+
+def test_writing_to_one_result_changes_no_other():
+    results = list(fast_map(numbered, range(20)))
+    for result in results[::2]:
+        result[:] = -1
+    assert all(is_numbered(result, index) for index, result in enumerate(results) if index % 2)
+
+
+def test_writing_to_a_result_does_not_reach_an_inherited_input():
+    array = numbered(1)
+    for result in fast_map(identity, [array] * 4):
+        result[:] = 9
+    assert is_numbered(array, 1)
+
+
+def test_a_result_that_is_held_is_not_overwritten_by_later_ones():
+    it = fast_map(numbered, range(200))
+    held = [next(it) for _ in range(3)]
+    for index, result in enumerate(it, 3):
+        assert is_numbered(result, index)
+    assert all(is_numbered(result, index) for index, result in enumerate(held))
+
+
+def test_results_outlive_their_iterator():
+    it = fast_map(numbered, range(200))
+    held = [next(it) for _ in range(10)]
+    view = held.pop()[1000:]
+    it.close()
+    del it
+    gc.collect()
+    list(fast_map(numbered, range(50)))  # whatever was given back would be used again here
+    assert all(is_numbered(result, index) for index, result in enumerate(held))
+    assert is_numbered(view, 9)
+
+
+def test_more_results_may_be_held_than_shared_memory_has_room_for():
+    results = list(fast_map(lambda index: numbered(index, 8 * MIB), range(40)))
+    assert all(is_numbered(result, index) for index, result in enumerate(results))
+
+
+@pytest.mark.parametrize("order", ["iterator first", "results first"])
+def test_nothing_is_left_once_iterator_and_results_have_gone(order):
+    with leaves_nothing():
+        it = fast_map(numbered, range(20))
+        results = list(it)
+        if order == "iterator first":
+            del it
+            del results
+        else:
+            del results
+            del it
+
+
+def test_several_arrays_in_one_item_keep_what_they_share():
+    def item(index):
+        array = numbered(index, 100_000)
+        return {"one": array, "same": array, "other": numbered(index + 1), "small": [index]}
+
+    for index, result in enumerate(fast_map(item, range(10))):
+        assert result["one"] is result["same"]
+        assert is_numbered(result["one"], index)
+        assert is_numbered(result["other"], index + 1)
+        assert result["small"] == [index]
+
+
+def test_large_arguments_reach_the_worker_unchanged():
+    arrays = (numbered(index, 4 * MIB) for index in range(20))
+    assert list(fast_map(lambda array: (int(array[0]), int(array.sum())), arrays)) == [
+        (index, index * MIB // 2) for index in range(20)
+    ]
