@@ -22,6 +22,7 @@ def fast_map(
     threads_limit: int | None = None,
     procs_limit: int | None = None,
     buffersize: int | None = None,
+    return_exceptions: bool = False,
 ) -> "_core.FastMap[Any]":
     """Call fn on each item in worker processes and threads; yield the results in order.
 
@@ -42,14 +43,16 @@ def fast_map(
             by affinity and cgroup quota. There are never more than items or threads_limit.
         buffersize: Most items taken from the input and not yet yielded, at least 1. It also bounds
             how many can run at once. None: 32,768.
+        return_exceptions: True: an item that fails yields its exception, as an object, in its
+            place, and the stream goes on. False: the exception is raised there.
 
     Returns:
         A FastMap: a generator over the results. Closing it, dropping it or leaving its with block
         ends the workers.
 
     Raises:
-        TypeError: fn is not callable, there is no iterable or one that is not iterable, or a limit
-            is not an int.
+        TypeError: fn is not callable, there is no iterable or one that is not iterable, a limit is
+            not an int, or return_exceptions is not a bool.
         ValueError: A limit is out of range.
         OSError: The system grants no process, or no shared memory.
 
@@ -71,8 +74,13 @@ def fast_map(
     threads = _check_limit("threads_limit", threads_limit)
     procs = _check_limit("procs_limit", procs_limit)
     buffered = _check_limit("buffersize", buffersize)
+    if not isinstance(return_exceptions, bool):
+        kind = type(return_exceptions).__name__
+        raise TypeError(f"return_exceptions must be True or False, not {kind!r}")
     _watch_exit()
-    mapped = _core.start(fn, iterables, _length(iterables), threads, procs, buffered)
+    mapped = _core.start(
+        fn, iterables, _length(iterables), threads, procs, buffered, return_exceptions
+    )
     _running.add(mapped)
     return mapped
 

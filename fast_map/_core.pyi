@@ -46,5 +46,6 @@ def start(
     threads_limit: int,
     procs_limit: int,
     buffersize: int,
+    return_exceptions: bool,
     /,
 ) -> FastMap[Any]: ...

@@ -315,8 +315,7 @@ note_started(struct fm_pool_thread *thread)
 bool
 fm_pool_wait(struct fm_pool_thread *thread, uint64_t *item)
 {
-    if (!fm_load_acquire(&thread->pool->slots->shared->ended)
-        && fm_pool_next_batch(thread, item)) {
+    if (!fm_load_acquire(&thread->pool->slots->shared->ended) && fm_pool_next(thread, item)) {
         note_started(thread);
         return true;
     }

@@ -49,9 +49,8 @@ fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t item,
     return result != FM_ENCODE_ENDED;
 }
 
-/* Raises what a function of _errors.py made, or what went wrong in it. Steals the reference. */
-static void
-raise_instance(PyObject *exception)
+void
+fm_errors_raise(PyObject *exception)
 {
     if (exception != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
@@ -59,19 +58,18 @@ raise_instance(PyObject *exception)
     }
 }
 
-void
-fm_errors_raise(struct fm_state *state, struct fm_engine *engine, uint64_t item,
-                const struct fm_value *value)
+static PyObject *
+open_error(struct fm_state *state, struct fm_engine *engine, uint64_t item,
+           const struct fm_value *value)
 {
     uint64_t size;
     const char *bytes = fm_board_bytes(&engine->board, value, &size);
     PyObject *packed = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)size);
     fm_board_drop(&engine->board, value);
     if (packed == NULL) {
-        return;
+        return NULL;
     }
-    raise_instance(PyObject_CallFunction(state->unpack_exception, "NK", packed,
-                                         (unsigned long long)item));
+    return PyObject_CallFunction(state->unpack_exception, "NK", packed, (unsigned long long)item);
 }
 
 static int
@@ -106,24 +104,32 @@ list_lost_items(struct fm_engine *engine, uint64_t first, int32_t pid)
     return list;
 }
 
-void
-fm_errors_raise_crash(struct fm_state *state, struct fm_engine *engine, uint64_t item,
-                      const struct fm_value *value)
+static PyObject *
+open_crash(struct fm_state *state, struct fm_engine *engine, uint64_t item,
+           const struct fm_value *value)
 {
     PyObject *known = value->as.crash.exit_known ? Py_True : Py_False;
     PyObject *items = list_lost_items(engine, item, value->as.crash.pid);
     if (items == NULL) {
-        return;
+        return NULL;
     }
-    raise_instance(PyObject_CallFunction(
-        state->make_crash_error, "NiOii", items, (int)value->as.crash.pid, known,
-        (int)value->as.crash.exit_code, (int)value->as.crash.exit_signal));
+    return PyObject_CallFunction(state->make_crash_error, "NiOii", items,
+                                 (int)value->as.crash.pid, known, (int)value->as.crash.exit_code,
+                                 (int)value->as.crash.exit_signal);
 }
 
-void
+PyObject *
+fm_errors_open(struct fm_state *state, struct fm_engine *engine, uint64_t item,
+               const struct fm_value *value)
+{
+    return value->outcome == FM_OUTCOME_ERROR ? open_error(state, engine, item, value)
+                                              : open_crash(state, engine, item, value);
+}
+
+PyObject *
 fm_errors_explain_decoding(struct fm_state *state, uint64_t item)
 {
     PyObject *exception = fm_compat_take_exception();
-    raise_instance(PyObject_CallFunction(state->explain_decoding_error, "NK", exception,
-                                         (unsigned long long)item));
+    return PyObject_CallFunction(state->explain_decoding_error, "NK", exception,
+                                 (unsigned long long)item);
 }

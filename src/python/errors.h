@@ -15,16 +15,16 @@ enum fm_stage { FM_STAGE_SEND_ARGUMENT, FM_STAGE_READ_ARGUMENT, FM_STAGE_CALL, F
 bool fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t item,
                      enum fm_stage stage, PyObject *subject, struct fm_value *value);
 
-/* Sets the exception that such a value holds. Gives its block back. */
-void fm_errors_raise(struct fm_state *state, struct fm_engine *engine, uint64_t item,
-                     const struct fm_value *value);
+/* What the outcome in `value` is to the caller, as an exception instance: an error that was stored
+ * (its block is given back), or WorkerCrashed, naming all items that the consumer hasn't come to yet
+ * and that were lost with the same worker. NULL, with an exception, if that can't be made. */
+PyObject *fm_errors_open(struct fm_state *state, struct fm_engine *engine, uint64_t item,
+                         const struct fm_value *value);
 
-/* Sets WorkerCrashed for the item, naming all that the consumer hasn't come to yet and that were
- * lost with the same worker. */
-void fm_errors_raise_crash(struct fm_state *state, struct fm_engine *engine, uint64_t item,
-                           const struct fm_value *value);
+/* A result could not be decoded: the exception that is set, explained; it is no longer set. */
+PyObject *fm_errors_explain_decoding(struct fm_state *state, uint64_t item);
 
-/* A result could not be decoded: wraps the exception that is set. */
-void fm_errors_explain_decoding(struct fm_state *state, uint64_t item);
+/* Sets an exception instance, and steals the reference; keeps what is set where it is NULL. */
+void fm_errors_raise(PyObject *exception);
 
 #endif

@@ -110,7 +110,7 @@ give_up(struct generator *self, struct fm_engine *engine)
     if (is_past_the_end(slots, item) || fm_load_acquire(&slots->shared->ended)) {
         return ITEM_NONE;
     }
-    fm_errors_raise_crash(self->job->state, engine, item, &engine->monitor.last_crash);
+    fm_errors_raise(fm_errors_open(self->job->state, engine, item, &engine->monitor.last_crash));
     return ITEM_ERROR;
 }
 
@@ -142,6 +142,30 @@ wait_for_item(struct generator *self, int64_t deadline)
 
 /* ---- taking a result ---- */
 
+/* An item's error: raised, or its result if the caller wants errors so. Steals the reference. */
+static PyObject *
+deliver_error(struct generator *self, PyObject *exception)
+{
+    if (self->job->return_exceptions) {
+        return exception;
+    }
+    fm_errors_raise(exception);
+    return NULL;
+}
+
+/* What is no Exception is not the item's: Ctrl-C in the middle of unpickling, say. */
+static PyObject *
+deliver_decoding_error(struct generator *self)
+{
+    bool is_items = PyErr_ExceptionMatches(PyExc_Exception);
+    PyObject *exception = fm_errors_explain_decoding(self->job->state, self->next_item);
+    if (is_items) {
+        return deliver_error(self, exception);
+    }
+    fm_errors_raise(exception);
+    return NULL;
+}
+
 static PyObject *
 decode_result(struct generator *self, struct fm_engine *engine, const struct fm_value *value)
 {
@@ -152,26 +176,17 @@ decode_result(struct generator *self, struct fm_engine *engine, const struct fm_
     } else {
         fm_board_drop(&engine->board, value);
     }
-    if (result == NULL) {
-        fm_errors_explain_decoding(self->job->state, self->next_item);
-    }
-    return result;
+    return result != NULL ? result : deliver_decoding_error(self);
 }
 
 static PyObject *
 open_outcome(struct generator *self, struct fm_engine *engine)
 {
     const struct fm_value *value = &fm_slots_at(&engine->board.slots, self->next_item)->value;
-    switch ((enum fm_outcome)value->outcome) {
-    case FM_OUTCOME_RESULT:
+    if (value->outcome == FM_OUTCOME_RESULT) {
         return decode_result(self, engine, value);
-    case FM_OUTCOME_ERROR:
-        fm_errors_raise(self->job->state, engine, self->next_item, value);
-        return NULL;
-    default:
-        fm_errors_raise_crash(self->job->state, engine, self->next_item, value);
-        return NULL;
     }
+    return deliver_error(self, fm_errors_open(self->job->state, engine, self->next_item, value));
 }
 
 /* The item at `next_item` is done. */

@@ -69,6 +69,7 @@ fm_job_new(PyObject *module, PyObject *function, PyObject *iterables,
     job->state = fm_state_of_module(module);
     job->function = Py_NewRef(function);
     job->threads_limit = options->threads_limit;
+    job->return_exceptions = options->return_exceptions;
     if (fm_source_init(&job->source, iterables) < 0
         || (job->source.total > 0 && start(job, options) < 0)) {
         fm_job_unref(job);

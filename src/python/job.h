@@ -14,6 +14,7 @@ struct fm_job_options {
     uint64_t threads_limit; /* over all workers; 0: as many as the tasks can use */
     uint64_t procs_limit;   /* 0: one per usable CPU */
     uint64_t buffersize;    /* 0: the default */
+    bool return_exceptions; /* an item's error takes its place among the results */
 };
 
 struct fm_job {
@@ -24,6 +25,7 @@ struct fm_job {
     struct fm_source source;
     struct fm_engine *engine; /* NULL if there is nothing to do */
     uint64_t threads_limit;
+    bool return_exceptions;
 
     /* Fed input only; all with the GIL. */
     PyObject *input_error;   /* what the iterator raised, to be raised after the last item */

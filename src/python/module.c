@@ -19,18 +19,25 @@ start(PyObject *module, PyObject *arguments)
     unsigned long long threads_limit;
     unsigned long long procs_limit;
     unsigned long long buffersize;
-    if (!PyArg_ParseTuple(arguments, "OO!nKKK:start", &function, &PyTuple_Type, &iterables,
-                          &length, &threads_limit, &procs_limit, &buffersize)) {
+    int return_exceptions;
+    if (!PyArg_ParseTuple(arguments, "OO!nKKKp:start", &function, &PyTuple_Type, &iterables,
+                          &length, &threads_limit, &procs_limit, &buffersize,
+                          &return_exceptions)) {
         return NULL;
     }
     struct fm_job_options options = {
-        .threads_limit = threads_limit, .procs_limit = procs_limit, .buffersize = buffersize};
+        .threads_limit = threads_limit,
+        .procs_limit = procs_limit,
+        .buffersize = buffersize,
+        .return_exceptions = return_exceptions,
+    };
     return fm_generator_new(module, function, iterables, &options, length);
 }
 
 static PyMethodDef methods[] = {
     {"start", start, METH_VARARGS,
-     PyDoc_STR("start(fn, iterables, length, threads_limit, procs_limit, buffersize, /)\n\n"
+     PyDoc_STR("start(fn, iterables, length, threads_limit, procs_limit, buffersize,\n"
+               "      return_exceptions, /)\n\n"
                "Start a map; limits of 0 stand for None. fast_map() checks the arguments.")},
     {NULL, NULL, 0, NULL},
 };
