@@ -20,7 +20,7 @@ from support import back_only, both_ways
 
 from fast_map import fast_map
 
-modest = settings(deadline=None, max_examples=25)
+modest = settings(deadline=None, max_examples=15)
 
 
 # Equality that notices what == does not: types, the sign of zero, NaN, the order of a dict
