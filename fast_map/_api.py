@@ -22,6 +22,7 @@ def fast_map(
     threads_limit: int | None = None,
     procs_limit: int | None = None,
     buffersize: int | None = None,
+    retries: int = 0,
     return_exceptions: bool = False,
 ) -> "_core.FastMap[Any]":
     """Call fn on each item in worker processes and threads; yield the results in order.
@@ -43,6 +44,9 @@ def fast_map(
             by affinity and cgroup quota. There are never more than items or threads_limit.
         buffersize: Most items taken from the input and not yet yielded, at least 1. It also bounds
             how many can run at once. None: 32,768.
+        retries: How often, at least 0, an item is run again whose worker process died. It is run
+            alone in a new process, so that an item which kills its process harms no other. It may
+            have run in part before.
         return_exceptions: True: an item that fails yields its exception, as an object, in its
             place, and the stream goes on. False: the exception is raised there.
 
@@ -74,12 +78,13 @@ def fast_map(
     threads = _check_limit("threads_limit", threads_limit)
     procs = _check_limit("procs_limit", procs_limit)
     buffered = _check_limit("buffersize", buffersize)
+    retried = _check_int("retries", retries, 0)
     if not isinstance(return_exceptions, bool):
         kind = type(return_exceptions).__name__
         raise TypeError(f"return_exceptions must be True or False, not {kind!r}")
     _watch_exit()
     mapped = _core.start(
-        fn, iterables, _length(iterables), threads, procs, buffered, return_exceptions
+        fn, iterables, _length(iterables), threads, procs, buffered, retried, return_exceptions
     )
     _running.add(mapped)
     return mapped
@@ -90,18 +95,20 @@ fast_map.__module__ = "fast_map"
 
 def _check_limit(name: str, value: int | None) -> int:
     """The limit as the extension takes it: 0 for none."""
-    if value is None:
-        return 0
+    return 0 if value is None else _check_int(name, value, 1, " or None")
+
+
+def _check_int(name: str, value: int, least: int, also: str = "") -> int:
     if isinstance(value, bool):
-        raise TypeError(f"{name} must be an int or None, not bool")
+        raise TypeError(f"{name} must be an int{also}, not bool")
     try:
-        limit = operator.index(value)
+        number = operator.index(value)
     except TypeError:
         kind = type(value).__name__
-        raise TypeError(f"{name} must be an int or None, not {kind!r}") from None
-    if not 1 <= limit <= sys.maxsize:
-        raise ValueError(f"{name} must be None or from 1 to {sys.maxsize}, not {limit}")
-    return limit
+        raise TypeError(f"{name} must be an int{also}, not {kind!r}") from None
+    if not least <= number <= sys.maxsize:
+        raise ValueError(f"{name} must be from {least} to {sys.maxsize}{also}, not {number}")
+    return number
 
 
 def _length(iterables: tuple[Iterable[Any], ...]) -> int:

@@ -46,6 +46,7 @@ def start(
     threads_limit: int,
     procs_limit: int,
     buffersize: int,
+    retries: int,
     return_exceptions: bool,
     /,
 ) -> FastMap[Any]: ...

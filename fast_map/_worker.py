@@ -12,7 +12,7 @@ import threading
 from types import FrameType
 
 
-def set_up_worker(number: int) -> None:
+def set_up_worker(role: str) -> None:
     """Make a forked copy of the parent a worker: its own signals, stdin, randomness and name."""
     # Collecting what was inherited would only write to pages that are shared until then.
     gc.freeze()
@@ -22,7 +22,7 @@ def set_up_worker(number: int) -> None:
     signal.signal(signal.SIGINT, _ignore_interrupt)
     _detach_stdin()
     _reseed_numpy()
-    _name_process(number)
+    _name_process(role)
 
 
 def set_up_thread(worker: int, number: int) -> None:
@@ -61,10 +61,10 @@ def _reseed_numpy() -> None:
         random.seed()
 
 
-def _name_process(number: int) -> None:
+def _name_process(role: str) -> None:
     """Let multiprocessing.current_process() tell workers from the parent, if it is in use."""
     process = sys.modules.get("multiprocessing.process")
     if process is not None:
         current = process.current_process()
-        current._name = f"fast_map-worker-{number}"
+        current._name = f"fast_map-{role}"
         current._parent_pid = os.getppid()

@@ -166,8 +166,13 @@ def test_its_signature_can_be_inspected():
         ("threads_limit", "KEYWORD_ONLY"),
         ("procs_limit", "KEYWORD_ONLY"),
         ("buffersize", "KEYWORD_ONLY"),
+        ("retries", "KEYWORD_ONLY"),
+        ("return_exceptions", "KEYWORD_ONLY"),
     ]
-    assert {p.default for p in parameters.values() if p.kind is p.KEYWORD_ONLY} == {None}
+    defaults = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    assert defaults.pop("retries") == 0
+    assert defaults.pop("return_exceptions") is False
+    assert set(defaults.values()) == {None}
 
 
 @pytest.mark.parametrize("thing", [fast_map, FastMap])

@@ -61,12 +61,21 @@ block_of(const struct fm_arena *arena, uint64_t offset)
     return (struct fm_block *)(arena->heaps + offset) - 1;
 }
 
+/* Offset, like all of them, from the start of the heaps; where the first block's header goes. */
+static uint64_t
+first_block(const struct fm_arena *arena, unsigned number)
+{
+    return number * arena->heap_size + sizeof(struct fm_heap_shared);
+}
+
 void
 fm_heap_init(struct fm_heap *heap, struct fm_arena *arena, unsigned number)
 {
     *heap = (struct fm_heap){.arena = arena, .number = number};
     heap->shared = heap_shared(arena, number);
-    heap->top = number * arena->heap_size + sizeof(struct fm_heap_shared);
+    if (heap->shared->top == 0) {
+        heap->shared->top = first_block(arena, number);
+    }
     (void)pthread_mutex_init(&heap->lock, NULL);
 }
 
@@ -112,6 +121,7 @@ push_free(struct fm_heap *heap, uint64_t offset)
 {
     struct fm_block *block = block_of(heap->arena, offset);
     unsigned class = class_of(block->capacity);
+    block->taken = 0;
     fm_store_relaxed(&block->next, heap->free[class]);
     heap->free[class] = offset;
     heap->free_bytes += block->capacity;
@@ -154,6 +164,25 @@ pop_free(struct fm_heap *heap, unsigned class)
     return offset;
 }
 
+void
+fm_heap_adopt(struct fm_heap *heap,
+              bool (*is_lost)(const void *context, uint64_t item, uint64_t offset),
+              const void *context)
+{
+    struct fm_arena *arena = heap->arena;
+    uint64_t offset = first_block(arena, heap->number) + sizeof(struct fm_block);
+    while (offset <= heap->shared->top) {
+        struct fm_block *block = block_of(arena, offset);
+        if (block->taken == 0) {
+            push_free(heap, offset);
+        } else if (is_lost(context, block->item, offset)) {
+            (void)fm_add_relaxed(&heap->shared->returned_bytes, block->capacity);
+            push_free(heap, offset);
+        }
+        offset += block->capacity + sizeof(struct fm_block);
+    }
+}
+
 /* Other sizes are wanted now than before: the pages of what is free go back to the system. */
 static void
 discard_free_pages(struct fm_heap *heap)
@@ -174,17 +203,20 @@ make_block(struct fm_heap *heap, unsigned class)
 {
     uint64_t capacity = class_capacity(class);
     uint64_t end = (heap->number + 1) * heap->arena->heap_size;
-    if (capacity > end || heap->top + sizeof(struct fm_block) > end - capacity) {
+    if (capacity > end || heap->shared->top + sizeof(struct fm_block) > end - capacity) {
         return 0;
     }
     if (heap->free_bytes > KEPT_FREE_BYTES) {
         discard_free_pages(heap);
     }
-    uint64_t offset = heap->top + sizeof(struct fm_block);
+    uint64_t offset = heap->shared->top + sizeof(struct fm_block);
     struct fm_block *block = block_of(heap->arena, offset);
     block->capacity = capacity;
     block->heap = heap->number;
-    heap->top = offset + capacity;
+    block->taken = 0;
+    /* Last, so that a successor walks over whole blocks only. */
+    fm_signal_fence();
+    heap->shared->top = offset + capacity;
     return offset;
 }
 
@@ -199,8 +231,18 @@ pop_free_larger(struct fm_heap *heap, unsigned class)
     return offset;
 }
 
+static void
+hand_out(struct fm_heap *heap, uint64_t offset, uint64_t item)
+{
+    struct fm_block *block = block_of(heap->arena, offset);
+    block->item = item;
+    block->taken = 1;
+    uint64_t taken = fm_load_relaxed(&heap->shared->taken_bytes);
+    fm_store_relaxed(&heap->shared->taken_bytes, taken + block->capacity);
+}
+
 int
-fm_heap_take(struct fm_heap *heap, uint64_t size, uint64_t *offset)
+fm_heap_take(struct fm_heap *heap, uint64_t item, uint64_t size, uint64_t *offset)
 {
     if (size > heap->arena->heap_size) {
         return -ENOMEM;
@@ -216,9 +258,7 @@ fm_heap_take(struct fm_heap *heap, uint64_t size, uint64_t *offset)
         found = pop_free_larger(heap, class);
     }
     if (found != 0) {
-        uint64_t capacity = block_of(heap->arena, found)->capacity;
-        uint64_t taken = fm_load_relaxed(&heap->shared->taken_bytes);
-        fm_store_relaxed(&heap->shared->taken_bytes, taken + capacity);
+        hand_out(heap, found, item);
     }
     (void)pthread_mutex_unlock(&heap->lock);
     *offset = found;

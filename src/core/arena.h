@@ -30,7 +30,9 @@ struct fm_block {
      * its acquire of `returned`. */
     FM_CACHE_ALIGNED fm_atomic_u64 next;
     uint64_t capacity; /* payload bytes; constant */
+    uint64_t item;     /* whose payload it holds; written by the heap's owner */
     uint32_t heap;     /* whose it is; constant */
+    uint32_t taken;    /* handed out and not yet back in a free list; written by the heap's owner */
 };
 
 /* At the start of each heap. */
@@ -42,6 +44,8 @@ struct fm_heap_shared {
     fm_atomic_u64 returned_bytes;
     /* Bytes handed out, ever. Written by the owner; relaxed. */
     FM_CACHE_ALIGNED fm_atomic_u64 taken_bytes;
+    /* Offset behind the last block ever made. Written by the owner, read by its successor. */
+    uint64_t top;
 };
 
 struct fm_arena_shared {
@@ -67,7 +71,6 @@ struct fm_heap {
     struct fm_heap_shared *shared;
     unsigned number;
     pthread_mutex_t lock;
-    uint64_t top;                    /* offset behind the last block ever made */
     uint64_t free[FM_ARENA_CLASSES]; /* first free block of each class, 0 for none */
     uint64_t free_bytes;             /* in those, with pages that may be there */
 };
@@ -80,12 +83,18 @@ void fm_arena_unmap(struct fm_arena *arena);
 void fm_heap_init(struct fm_heap *heap, struct fm_arena *arena, unsigned number);
 void fm_heap_fini(struct fm_heap *heap);
 
+/* Takes over the heap of an owner that has died, after fm_heap_init: the blocks that it had free are
+ * free again, and so are those that it had taken and that `is_lost` says nobody will return. */
+void fm_heap_adopt(struct fm_heap *heap,
+                   bool (*is_lost)(const void *context, uint64_t item, uint64_t offset),
+                   const void *context);
+
 /* Owner: whether `size` more bytes stay below the arena's limit. */
 bool fm_arena_has_space(const struct fm_arena *arena, uint64_t size);
 
-/* Owner: a block of at least `size` bytes; *offset is that of its payload. 0, or -ENOMEM where the
- * heap's address space can't hold it. */
-int fm_heap_take(struct fm_heap *heap, uint64_t size, uint64_t *offset);
+/* Owner: a block of at least `size` bytes for `item`; *offset is that of its payload. 0, or -ENOMEM
+ * where the heap's address space can't hold it. */
+int fm_heap_take(struct fm_heap *heap, uint64_t item, uint64_t size, uint64_t *offset);
 
 /* Any process, once per block: gives it back to its heap. */
 void fm_arena_return(struct fm_arena *arena, uint64_t offset);

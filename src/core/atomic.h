@@ -61,4 +61,11 @@ fm_fence_after_rmw(void)
 #endif
 }
 
+/* Orders this thread's own accesses for whoever looks at them after it was killed. */
+static inline void
+fm_signal_fence(void)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
 #endif

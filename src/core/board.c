@@ -110,7 +110,7 @@ fm_board_reserve(struct fm_board *board, struct fm_heap *heap, uint64_t item, ui
     if (!may_take(board, item, size)) {
         return FM_STORE_FULL;
     }
-    if (fm_heap_take(heap, size, &offset) < 0) {
+    if (fm_heap_take(heap, item, size, &offset) < 0) {
         return FM_STORE_TOO_LARGE;
     }
     value->form = FM_FORM_BLOCK;
@@ -149,4 +149,22 @@ fm_board_drop(struct fm_board *board, const struct fm_value *value)
     if (value->form == FM_FORM_BLOCK) {
         fm_arena_return(&board->arena, value->as.block.offset);
     }
+}
+
+/* A block of an item that was not consumed is somebody's only if the item is done with it. The order
+ * of the looks matters: an item that is consumed in between is its consumer's to return. */
+static bool
+is_lost(const void *context, uint64_t item, uint64_t offset)
+{
+    const struct fm_slots *slots = context;
+    const struct fm_value *value = &fm_slots_at(slots, item)->value;
+    bool holds = fm_slots_is_done(slots, item) && value->form == FM_FORM_BLOCK
+                 && value->as.block.offset == offset;
+    return !holds && fm_load_acquire(&slots->shared->consumed) <= item;
+}
+
+void
+fm_board_adopt_heap(struct fm_board *board, struct fm_heap *heap)
+{
+    fm_heap_adopt(heap, is_lost, &board->slots);
 }

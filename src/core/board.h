@@ -57,6 +57,9 @@ enum fm_store_result {
 enum fm_store_result fm_board_reserve(struct fm_board *board, struct fm_heap *heap, uint64_t item,
                                       uint64_t size, struct fm_value *value, void **bytes);
 
+/* Successor of a worker, after fm_heap_init: takes over the heap as the dead worker left it. */
+void fm_board_adopt_heap(struct fm_board *board, struct fm_heap *heap);
+
 /* Sleeps until that might succeed, for a slice at most; false once the board has ended. */
 bool fm_board_await_space(struct fm_board *board, uint64_t item, uint64_t size);
 

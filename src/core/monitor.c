@@ -10,35 +10,65 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/* A kill is repeated after that time, though one should do. */
 #define KILL_GRACE_MS 1000
 
+/* Workers that die this often in a row before they have set themselves up won't ever. */
+#define STILLBORN_MOST 10
+
 int
-fm_monitor_init(struct fm_monitor *monitor, struct fm_board *board, unsigned count)
+fm_monitor_init(struct fm_monitor *monitor, struct fm_board *board,
+                const struct fm_monitor_options *options)
 {
     memset(monitor, 0, sizeof *monitor);
     monitor->board = board;
+    monitor->nursery = (struct fm_nursery){.parent_fd = -1, .nursery_fd = -1};
+    monitor->nursery_process.pidfd = -1;
     monitor->close_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (monitor->close_fd < 0) {
         return -errno;
     }
-    monitor->workers = calloc(count, sizeof *monitor->workers);
-    if (monitor->workers == NULL) {
-        (void)close(monitor->close_fd);
-        return -ENOMEM;
+    int result = fm_recovery_init(&monitor->recovery, board, options->retries);
+    monitor->workers = calloc(options->workers, sizeof *monitor->workers);
+    if (result == 0 && monitor->workers == NULL) {
+        result = -ENOMEM;
     }
-    return 0;
+    if (result == 0 && options->replaces) {
+        result = fm_nursery_init(&monitor->nursery);
+    }
+    if (result < 0) {
+        fm_monitor_fini(monitor);
+    }
+    return result;
 }
 
-int
-fm_monitor_add(struct fm_monitor *monitor, pid_t pid)
+static int
+watch(struct fm_monitored *process, pid_t pid)
 {
     int pidfd = fm_process_open(pid);
     if (pidfd < 0) {
         return pidfd;
     }
-    monitor->workers[monitor->count++] = (struct fm_monitored){.pid = pid, .pidfd = pidfd};
+    process->pid = pid;
+    process->pidfd = pidfd;
     return 0;
 }
+
+int
+fm_monitor_add_nursery(struct fm_monitor *monitor, pid_t pid)
+{
+    return watch(&monitor->nursery_process, pid);
+}
+
+int
+fm_monitor_add(struct fm_monitor *monitor, pid_t pid)
+{
+    int result = watch(&monitor->workers[monitor->count], pid);
+    monitor->count += result == 0;
+    return result;
+}
+
+/* ---- one worker's end ---- */
 
 static struct fm_value
 crash_value(pid_t pid, struct fm_exit exit)
@@ -51,21 +81,61 @@ crash_value(pid_t pid, struct fm_exit exit)
     return value;
 }
 
-/* The worker can't write to its slots any more; this thread does in its stead. */
-static void
-settle_lost_items(struct fm_monitor *monitor, unsigned worker)
+static bool
+is_closing(const struct fm_monitor *monitor)
 {
-    struct fm_slots *slots = &monitor->board->slots;
-    uint64_t item = fm_load_acquire(&slots->shared->consumed);
-    for (;;) {
-        item = fm_slots_next_lost(slots, item, worker);
-        if (item == FM_UNKNOWN_TOTAL) {
-            return;
-        }
-        fm_slots_at(slots, item)->value = monitor->last_crash;
-        fm_slots_complete(slots, item);
-        item++;
+    return fm_load_acquire(&monitor->board->slots.shared->ended) != 0;
+}
+
+/* When all is over the nursery collects its children by itself. */
+static struct fm_exit
+collect_exit(struct fm_monitor *monitor, const struct fm_monitored *ended)
+{
+    if (!ended->is_successor) {
+        return fm_process_reap(ended->pid);
     }
+    return is_closing(monitor) ? (struct fm_exit){0}
+                               : fm_nursery_reap(&monitor->nursery, ended->pid);
+}
+
+static bool
+start_successor(struct fm_monitor *monitor, unsigned worker)
+{
+    struct fm_monitored *ended = &monitor->workers[worker];
+    struct fm_roster_entry *entry = &monitor->board->roster.entries[worker];
+    bool was_born = fm_load_relaxed(&entry->started) != 0;
+    ended->stillborn = was_born ? 0 : ended->stillborn + 1;
+    if (ended->stillborn > STILLBORN_MOST || !fm_recovery_has_work(&monitor->recovery, worker)) {
+        return false;
+    }
+    fm_store_relaxed(&entry->started, 0);
+    fm_store_relaxed(&entry->active, 0);
+    fm_doorbell_disarm(&entry->work);
+    pid_t pid = fm_nursery_fork(&monitor->nursery, worker);
+    if (pid < 0 || watch(ended, pid) < 0) {
+        return false;
+    }
+    ended->is_successor = true;
+    fm_store_relaxed(&entry->alive, 1);
+    return true;
+}
+
+/* The worker can't write to its slots any more; this thread does in its stead. False if it has a
+ * successor. */
+static bool
+settle_items(struct fm_monitor *monitor, unsigned worker, struct fm_exit exit)
+{
+    struct fm_board *board = monitor->board;
+    monitor->last_crash = crash_value(monitor->workers[worker].pid, exit);
+    fm_recovery_settle(&monitor->recovery, worker, &monitor->last_crash);
+    bool replaced = start_successor(monitor, worker);
+    if (!replaced) {
+        fm_recovery_abandon(&monitor->recovery, worker, &monitor->last_crash);
+    }
+    if (fm_slots_rewind(&board->slots)) {
+        fm_roster_call_all(&board->roster);
+    }
+    return !replaced;
 }
 
 static void
@@ -73,23 +143,60 @@ settle_worker(struct fm_monitor *monitor, unsigned worker)
 {
     struct fm_monitored *ended = &monitor->workers[worker];
     struct fm_board *board = monitor->board;
-    struct fm_exit exit = fm_process_reap(ended->pid);
+    struct fm_exit exit = collect_exit(monitor, ended);
     (void)close(ended->pidfd);
     ended->pidfd = -1;
     fm_store_relaxed(&board->roster.entries[worker].alive, 0);
-    if (!fm_load_acquire(&board->slots.shared->ended)) {
-        monitor->last_crash = crash_value(ended->pid, exit);
-        settle_lost_items(monitor, worker);
-        if (fm_slots_rewind(&board->slots)) {
-            fm_roster_call_all(&board->roster);
-        }
+    if (is_closing(monitor) || settle_items(monitor, worker, exit)) {
+        /* Pairs with the acquire in fm_monitor_is_deserted. */
+        fm_store_release(&monitor->alive, fm_load_relaxed(&monitor->alive) - 1);
     }
-    /* Pairs with the acquire in fm_monitor_is_deserted. */
-    fm_store_release(&monitor->alive, fm_load_relaxed(&monitor->alive) - 1);
     fm_doorbell_ring(&board->slots.shared->consumer);
 }
 
-/* Lists what to poll: the workers that live and, until it was seen, the wish to close. */
+static void
+settle_nursery(struct fm_monitor *monitor)
+{
+    struct fm_monitored *ended = &monitor->nursery_process;
+    if (ended->pidfd < 0) {
+        return;
+    }
+    (void)fm_process_reap(ended->pid);
+    (void)close(ended->pidfd);
+    ended->pidfd = -1;
+    monitor->nursery.usable = false;
+}
+
+/* ---- watching ---- */
+
+static void
+kill_one(const struct fm_monitored *process)
+{
+    if (process->pidfd >= 0) {
+        fm_process_kill(process->pidfd, SIGKILL);
+    }
+}
+
+static void
+kill_workers(const struct fm_monitor *monitor)
+{
+    for (unsigned i = 0; i < monitor->count; i++) {
+        kill_one(&monitor->workers[i]);
+    }
+}
+
+static bool
+is_anybody_left(const struct fm_monitor *monitor)
+{
+    return fm_load_relaxed(&monitor->alive) > 0 || monitor->nursery_process.pidfd >= 0;
+}
+
+/* Where the descriptors to poll stand: the workers' first, then these two. */
+#define WATCHED_CLOSE(monitor) ((monitor)->count)
+#define WATCHED_NURSERY(monitor) ((monitor)->count + 1)
+#define WATCHED_COUNT(monitor) ((monitor)->count + 2)
+
+/* The workers that live, the nursery and, until it was seen, the wish to close. */
 static void
 list_watched(const struct fm_monitor *monitor, struct pollfd *watched, bool closing)
 {
@@ -97,36 +204,40 @@ list_watched(const struct fm_monitor *monitor, struct pollfd *watched, bool clos
         watched[i] = (struct pollfd){.fd = monitor->workers[i].pidfd, .events = POLLIN};
     }
     int close_fd = closing ? -1 : monitor->close_fd;
-    watched[monitor->count] = (struct pollfd){.fd = close_fd, .events = POLLIN};
+    watched[WATCHED_CLOSE(monitor)] = (struct pollfd){.fd = close_fd, .events = POLLIN};
+    watched[WATCHED_NURSERY(monitor)] =
+        (struct pollfd){.fd = monitor->nursery_process.pidfd, .events = POLLIN};
 }
 
-static void
-kill_all(const struct fm_monitor *monitor)
+/* Asked to end, workers have a grace; then they are killed, and at last the nursery too, which by
+ * itself waits for its children. */
+static int
+enforce_end(const struct fm_monitor *monitor, int64_t deadline)
 {
-    for (unsigned i = 0; i < monitor->count; i++) {
-        if (monitor->workers[i].pidfd >= 0) {
-            fm_process_kill(monitor->workers[i].pidfd, SIGKILL);
-        }
+    int64_t left = (deadline - fm_clock_now()) / FM_MILLISECOND;
+    if (left > 0) {
+        return (int)left;
     }
+    kill_workers(monitor);
+    if (left < -KILL_GRACE_MS) {
+        kill_one(&monitor->nursery_process);
+    }
+    return KILL_GRACE_MS;
 }
 
 static void
 watch_workers(struct fm_monitor *monitor, struct pollfd *watched)
 {
     int64_t deadline = 0; /* for the workers to end by themselves; 0: they needn't */
-    while (fm_load_relaxed(&monitor->alive) > 0) {
-        int timeout = -1;
-        if (deadline > 0) {
-            int64_t left = (deadline - fm_clock_now()) / FM_MILLISECOND;
-            if (left <= 0) {
-                kill_all(monitor);
-            }
-            timeout = left > 0 ? (int)left : KILL_GRACE_MS;
-        }
+    while (is_anybody_left(monitor)) {
+        int timeout = deadline > 0 ? enforce_end(monitor, deadline) : -1;
         list_watched(monitor, watched, deadline > 0);
-        (void)poll(watched, monitor->count + 1, timeout);
-        if (watched[monitor->count].revents != 0) {
+        (void)poll(watched, WATCHED_COUNT(monitor), timeout);
+        if (watched[WATCHED_CLOSE(monitor)].revents != 0) {
             deadline = fm_clock_now() + FM_CLOSE_GRACE_MS * FM_MILLISECOND;
+        }
+        if (watched[WATCHED_NURSERY(monitor)].revents != 0) {
+            settle_nursery(monitor);
         }
         for (unsigned i = 0; i < monitor->count; i++) {
             if (watched[i].fd >= 0 && watched[i].revents != 0) {
@@ -140,7 +251,7 @@ static void *
 run_monitor(void *argument)
 {
     struct fm_monitor *monitor = argument;
-    struct pollfd watched[FM_MAX_WORKERS + 1];
+    struct pollfd watched[FM_MAX_WORKERS + 2];
     fm_process_name_thread("fm-monitor");
     watch_workers(monitor, watched);
     return NULL;
@@ -157,10 +268,13 @@ fm_monitor_start(struct fm_monitor *monitor)
     int result = pthread_create(&monitor->thread, NULL, run_monitor, monitor);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result != 0) {
-        kill_all(monitor);
+        fm_board_end(monitor->board);
+        kill_workers(monitor);
+        kill_one(&monitor->nursery_process);
         for (unsigned i = 0; i < monitor->count; i++) {
             settle_worker(monitor, i);
         }
+        settle_nursery(monitor);
     }
     return -result;
 }
@@ -172,14 +286,23 @@ fm_monitor_stop(struct fm_monitor *monitor)
     (void)pthread_join(monitor->thread, NULL);
 }
 
+static void
+close_pidfd(const struct fm_monitored *process)
+{
+    if (process->pidfd >= 0) {
+        (void)close(process->pidfd);
+    }
+}
+
 void
 fm_monitor_fini(struct fm_monitor *monitor)
 {
     for (unsigned i = 0; i < monitor->count; i++) {
-        if (monitor->workers[i].pidfd >= 0) {
-            (void)close(monitor->workers[i].pidfd);
-        }
+        close_pidfd(&monitor->workers[i]);
     }
+    close_pidfd(&monitor->nursery_process);
+    fm_nursery_fini(&monitor->nursery);
+    fm_recovery_fini(&monitor->recovery);
     free(monitor->workers);
     (void)close(monitor->close_fd);
 }

@@ -1,15 +1,17 @@
 /* The parent's thread that watches its workers.
  *
  * It sleeps in poll(2) on the workers' pidfds and never takes the GIL. When a worker has ended it
- * reaps it and settles what the worker was running: each such item is completed with the outcome
- * "crashed", so that the consumer meets it in its place in the order. What the worker had not begun
- * goes to the other workers.
+ * reaps it and settles what the worker was running (recovery.h): each such item is completed with
+ * the outcome "crashed", so that the consumer meets it in its place in the order, or run again by a
+ * successor, which the nursery forks. What the worker had not begun goes to whoever is there.
  */
 #ifndef FM_MONITOR_H
 #define FM_MONITOR_H
 
 #include "board.h"
+#include "nursery.h"
 #include "process.h"
+#include "recovery.h"
 
 #include <pthread.h>
 
@@ -18,29 +20,44 @@
 
 struct fm_monitored {
     pid_t pid;
-    int pidfd; /* -1 once it has ended */
+    int pidfd;           /* -1 once it has ended */
+    bool is_successor;   /* a child of the nursery's, not ours */
+    unsigned stillborn;  /* predecessors in a row that died before they could start */
 };
 
 struct fm_monitor {
     struct fm_board *board;
     struct fm_monitored *workers;
     unsigned count;
+    struct fm_monitored nursery_process; /* pid 0 if there is no nursery */
+    struct fm_nursery nursery;
+    struct fm_recovery recovery;
     int close_fd; /* eventfd: makes the workers, and then the monitor, end */
     pthread_t thread;
-    /* Workers that haven't ended. Written by the monitor (release) after it has settled a worker's
-     * items, read by the consumer (acquire). */
+    /* Workers that haven't ended for good. Written by the monitor (release) after it has settled a
+     * worker's items, read by the consumer (acquire). */
     fm_atomic_u32 alive;
     /* Written by the monitor before `alive`. */
     struct fm_value last_crash;
 };
 
-/* Allocates for `count` workers and makes close_fd, before the fork; 0 or -errno. */
-int fm_monitor_init(struct fm_monitor *monitor, struct fm_board *board, unsigned count);
+struct fm_monitor_options {
+    unsigned workers;
+    bool replaces;    /* a worker that dies gets a successor */
+    uint64_t retries; /* how often an item that was lost with its worker is run again */
+};
+
+/* Allocates, and makes close_fd and the nursery's socket, before the fork; 0 or -errno. */
+int fm_monitor_init(struct fm_monitor *monitor, struct fm_board *board,
+                    const struct fm_monitor_options *options);
+
+/* The nursery was forked; 0 or -errno. */
+int fm_monitor_add_nursery(struct fm_monitor *monitor, pid_t pid);
 
 /* The next worker, in the order of their numbers, was forked; 0 or -errno. */
 int fm_monitor_add(struct fm_monitor *monitor, pid_t pid);
 
-/* Starts the thread; 0 or -errno, and then all workers were killed and reaped. */
+/* Starts the thread; 0 or -errno, and then all processes were killed and reaped. */
 int fm_monitor_start(struct fm_monitor *monitor);
 
 /* Ends the workers, by force where it must, and then the thread. Blocks for FM_CLOSE_GRACE_MS and

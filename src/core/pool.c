@@ -39,6 +39,7 @@ fm_pool_init(struct fm_pool *pool)
     pool->observed[0] = fm_process_thread_id();
     pool->threads = pool->active = pool->starting = 1;
     fm_store_relaxed(&pool->self->active, 1);
+    fm_store_relaxed(&pool->self->started, 1);
     return 0;
 }
 
@@ -116,7 +117,7 @@ fm_pool_next_batch(struct fm_pool_thread *thread, uint64_t *item)
     announce_finished(thread);
     end_batch(thread);
     unsigned others = fm_load_relaxed(&pool->self->active) - 1;
-    if (!has_share(pool, others)) {
+    if (fm_load_relaxed(&pool->solo) || !has_share(pool, others)) {
         return false;
     }
     for (;;) {
@@ -198,8 +199,9 @@ lead_wait(struct fm_pool *pool, bool rejected)
     }
     fm_slots_await_room(pool->slots);
     uint32_t ticket = fm_doorbell_arm(&pool->self->work, wanted);
+    /* Nobody rings for a claim, nor twice for the last thread that became idle. */
     bool changed = fm_slots_limit(pool->slots) > limit || fm_load_relaxed(&shared->ended)
-                   || (!rejected && fm_slots_waiting(pool->slots) > 0);
+                   || is_over(pool) || (!rejected && fm_slots_waiting(pool->slots) > 0);
     if (changed) {
         fm_doorbell_disarm(&pool->self->work);
     } else {
@@ -248,7 +250,8 @@ stop_leading(struct fm_pool *pool, bool over)
     pool->led = false;
     pool->over = pool->over || over;
     struct fm_pool_thread *next = pop_parked_locked(pool);
-    bool kick = next == NULL && pool->supervisor_asleep;
+    bool kick = !over && pool->supervisor_asleep;
+    pool->supervisor_asleep = pool->supervisor_asleep && !kick;
     (void)pthread_mutex_unlock(&pool->lock);
     call_parked(next);
     if (kick) {
@@ -312,9 +315,28 @@ note_started(struct fm_pool_thread *thread)
     }
 }
 
+/* Only the main thread is there until a successor has run what was left to it. */
+static bool
+next_left_over(struct fm_pool_thread *thread, uint64_t *item)
+{
+    struct fm_pool *pool = thread->pool;
+    if (!fm_load_relaxed(&pool->solo)) {
+        return false;
+    }
+    if (fm_slots_claim_retry(pool->slots, pool->worker, item)) {
+        return true;
+    }
+    fm_store_relaxed(&pool->solo, 0);
+    return false;
+}
+
 bool
 fm_pool_wait(struct fm_pool_thread *thread, uint64_t *item)
 {
+    if (next_left_over(thread, item)) {
+        note_started(thread);
+        return true;
+    }
     if (!fm_load_acquire(&thread->pool->slots->shared->ended) && fm_pool_next(thread, item)) {
         note_started(thread);
         return true;
@@ -405,7 +427,7 @@ fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample)
     uint64_t waiting = fm_slots_waiting(pool->slots);
     uint64_t share = fm_roster_share(pool->roster, waiting);
     (void)pthread_mutex_lock(&pool->lock);
-    bool idle = pool->led || pool->parked != NULL;
+    bool idle = pool->led || pool->parked != NULL || fm_load_relaxed(&pool->solo);
     unsigned threads = pool->threads;
     uint64_t room = share > pool->active ? share - pool->active : 0;
     uint64_t allowed = pool->threads_limit > threads ? pool->threads_limit - threads : 0;

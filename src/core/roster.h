@@ -17,6 +17,9 @@ struct fm_roster_entry {
     FM_CACHE_ALIGNED fm_atomic_u32 active;
     /* 1 until the parent has seen the process end. Written by the parent; relaxed. */
     fm_atomic_u32 alive;
+    /* 1 once the worker has set itself up. Written by the worker, taken back by the parent before it
+     * is replaced; relaxed. */
+    fm_atomic_u32 started;
     /* The worker's one leading thread waits here for a limit (fm_slots_limit) to be reached. */
     FM_CACHE_ALIGNED struct fm_doorbell work;
 };

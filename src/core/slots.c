@@ -129,17 +129,39 @@ fm_slots_item_to_await(const struct fm_slots *slots, uint64_t item, uint64_t gap
 }
 
 uint64_t
-fm_slots_next_lost(const struct fm_slots *slots, uint64_t from, uint32_t worker)
+fm_slots_next_in_phase(const struct fm_slots *slots, uint64_t from, enum fm_slot_phase phase,
+                       uint32_t worker)
 {
     uint64_t limit = fm_slots_limit(slots);
     for (uint64_t item = from; item < limit; item++) {
         /* Pairs with the release in fm_slots_complete, so that what was finished counts. */
         uint64_t state = fm_load_acquire(&fm_slots_at(slots, item)->state);
-        if (state == fm_slots_word(slots, item, FM_SLOT_RUNNING, worker)) {
+        if (state == fm_slots_word(slots, item, phase, worker)) {
             return item;
         }
     }
     return FM_UNKNOWN_TOTAL;
+}
+
+void
+fm_slots_mark_retry(struct fm_slots *slots, uint64_t item, uint32_t worker)
+{
+    fm_store_release(&fm_slots_at(slots, item)->state,
+                     fm_slots_word(slots, item, FM_SLOT_RETRY, worker));
+}
+
+bool
+fm_slots_claim_retry(struct fm_slots *slots, uint32_t worker, uint64_t *item)
+{
+    uint64_t found = fm_load_acquire(&slots->shared->consumed);
+    found = fm_slots_next_in_phase(slots, found, FM_SLOT_RETRY, worker);
+    if (found == FM_UNKNOWN_TOTAL) {
+        return false;
+    }
+    uint64_t expected = fm_slots_word(slots, found, FM_SLOT_RETRY, worker);
+    *item = found;
+    return fm_cas_seq_cst(&fm_slots_at(slots, found)->state, &expected,
+                          fm_slots_word(slots, found, FM_SLOT_RUNNING, worker));
 }
 
 uint64_t

@@ -11,6 +11,11 @@
  *     done(r - 1) --publish--> ready(r) --claim--> running(r, worker) --complete--> done(r)
  *          \__________________ claim, inherited input __________________/
  *
+ * A worker that dies leaves its items `running`. The parent completes them, or gives them to the
+ * worker's successor, which alone can claim them:
+ *
+ *     running(r, worker) --mark--> retry(r, worker) --claim--> running(r, worker)
+ *
  * There is no step from `done` to an empty state: the consumer only moves `consumed` on, which
  * opens the slots behind it for the next round.
  */
@@ -124,7 +129,7 @@ void fm_slots_init(struct fm_slots *slots, void *memory, uint64_t capacity, uint
 #define FM_ROUND_STEP (UINT64_C(1) << 24)
 #define FM_MAX_WORKERS 4096
 
-enum fm_slot_phase { FM_SLOT_DONE, FM_SLOT_READY, FM_SLOT_RUNNING };
+enum fm_slot_phase { FM_SLOT_DONE, FM_SLOT_READY, FM_SLOT_RUNNING, FM_SLOT_RETRY };
 
 static inline uint64_t
 fm_slots_word(const struct fm_slots *slots, uint64_t item, enum fm_slot_phase phase, uint32_t who)
@@ -250,10 +255,25 @@ void fm_slots_set_consumed(struct fm_slots *slots, uint64_t count);
  * admitted and is not done. `item` itself if that is so of none behind it. */
 uint64_t fm_slots_item_to_await(const struct fm_slots *slots, uint64_t item, uint64_t gap);
 
-/* ---- recovery, in the parent, for a worker that is no more ---- */
+/* ---- recovery ---- */
 
-/* The first item from `from` on that the worker was running; FM_UNKNOWN_TOTAL if there is none. */
-uint64_t fm_slots_next_lost(const struct fm_slots *slots, uint64_t from, uint32_t worker);
+/* The first item from `from` on that is in a phase with this worker; FM_UNKNOWN_TOTAL if there is
+ * none. */
+uint64_t fm_slots_next_in_phase(const struct fm_slots *slots, uint64_t from,
+                                enum fm_slot_phase phase, uint32_t worker);
+
+/* Parent, for a worker that is no more: the first item that it was running. */
+static inline uint64_t
+fm_slots_next_lost(const struct fm_slots *slots, uint64_t from, uint32_t worker)
+{
+    return fm_slots_next_in_phase(slots, from, FM_SLOT_RUNNING, worker);
+}
+
+/* Parent, for such an item: leaves it to the worker's successor. */
+void fm_slots_mark_retry(struct fm_slots *slots, uint64_t item, uint32_t worker);
+
+/* Successor: claims the first item that was left to it; false if there is none. */
+bool fm_slots_claim_retry(struct fm_slots *slots, uint32_t worker, uint64_t *item);
 
 /* The first item from `from` on that is not done; FM_UNKNOWN_TOTAL if none is admitted. */
 uint64_t fm_slots_next_unfinished(const struct fm_slots *slots, uint64_t from);

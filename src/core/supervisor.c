@@ -20,7 +20,7 @@ struct supervisor {
     int tick; /* ms until the next look; NO_TICK: when kicked */
     uint64_t seen_batches;
     bool has_seen_batches;
-    bool given_back;
+    uint32_t given_back; /* batches held when what stands in them was last given back */
 };
 
 static _Noreturn void
@@ -39,34 +39,36 @@ give_back_reserved(struct supervisor *supervisor)
 {
     struct fm_pool *pool = supervisor->pool;
     uint64_t batches = fm_load_relaxed(&pool->batches);
-    bool stuck = supervisor->has_seen_batches && batches == supervisor->seen_batches
-                 && fm_load_relaxed(&pool->batching) > 0;
+    uint32_t held = fm_load_relaxed(&pool->batching);
+    bool stuck =
+        supervisor->has_seen_batches && batches == supervisor->seen_batches && held > 0;
     supervisor->has_seen_batches = true;
     supervisor->seen_batches = batches;
     if (!stuck) {
-        supervisor->given_back = false;
+        supervisor->given_back = 0;
         return;
     }
-    if (!supervisor->given_back && fm_slots_rewind(pool->slots)) {
+    /* Again, once another thread holds a batch: it may have got stuck with what was given back. */
+    if (held != supervisor->given_back && fm_slots_rewind(pool->slots)) {
         fm_roster_call_all(pool->roster);
     }
-    supervisor->given_back = true;
+    supervisor->given_back = held;
 }
 
-/* A look every tick as long as something may have to be done; a thread that leaves the process
- * without an idle one kicks. */
+/* A look every tick as long as some thread runs an item, for it may get stuck; the first one to get
+ * work after that kicks. */
 static void
-choose_tick(struct supervisor *supervisor, bool idle, bool grown)
+choose_tick(struct supervisor *supervisor, bool grown)
 {
     struct fm_pool *pool = supervisor->pool;
     if (grown || supervisor->tick == NO_TICK) {
         supervisor->tick = TICK_LEAST;
     } else if (supervisor->tick < TICK_MOST) {
         supervisor->tick *= 2;
-    } else if (idle && fm_load_relaxed(&pool->batching) == 0) {
+    } else {
         (void)pthread_mutex_lock(&pool->lock);
-        pool->supervisor_asleep = pool->led;
-        if (pool->led) {
+        if (pool->led && pool->active == 0) {
+            pool->supervisor_asleep = true;
             supervisor->tick = NO_TICK;
         }
         (void)pthread_mutex_unlock(&pool->lock);
@@ -92,11 +94,11 @@ look(struct supervisor *supervisor)
             /* The system grants no more threads; those that there are go on. */
             pool->threads_limit = pool->threads;
         }
-        choose_tick(supervisor, false, added > 0 || (sample.waiting > 0 && !had_baseline));
+        choose_tick(supervisor, added > 0 || (sample.waiting > 0 && !had_baseline));
         return;
     }
     supervisor->growth.has_baseline = false;
-    choose_tick(supervisor, true, false);
+    choose_tick(supervisor, false);
 }
 
 static void

@@ -20,7 +20,8 @@ set_system_error(int error, const char *what, const char *remedy)
 }
 
 struct fm_engine *
-fm_engine_new(const struct fm_board_options *options)
+fm_engine_new(const struct fm_board_options *options,
+              const struct fm_monitor_options *monitoring)
 {
     struct fm_engine *engine = PyMem_Calloc(1, sizeof *engine);
     if (engine == NULL) {
@@ -34,7 +35,7 @@ fm_engine_new(const struct fm_board_options *options)
                          "see the limit on address space, RLIMIT_AS");
         return NULL;
     }
-    result = fm_monitor_init(&engine->monitor, &engine->board, options->workers);
+    result = fm_monitor_init(&engine->monitor, &engine->board, monitoring);
     if (result < 0) {
         fm_board_unmap(&engine->board);
         PyMem_Free(engine);
@@ -78,20 +79,86 @@ flush_output(struct fm_state *state)
     return 0;
 }
 
+/* What happens in the processes that are forked. */
+struct birth {
+    struct fm_engine *engine;
+    struct fm_state *state;
+    fm_worker_main worker_main;
+    void *context;
+};
+
+static _Noreturn void
+be_worker(const struct birth *birth, unsigned worker)
+{
+    birth->engine->generation = fm_process_generation();
+    fm_nursery_fini(&birth->engine->monitor.nursery);
+    birth->worker_main(birth->engine, worker, birth->context);
+    _exit(1);
+}
+
+/* In the nursery; see nursery.h. */
+static pid_t
+fork_successor(void *context, unsigned worker)
+{
+    const struct birth *birth = context;
+    PyOS_BeforeFork();
+    pid_t pid = fork();
+    int error = errno;
+    if (pid == 0) {
+        PyOS_AfterFork_Child();
+        birth->engine->is_successor = true;
+        be_worker(birth, worker);
+    }
+    PyOS_AfterFork_Parent();
+    return pid > 0 ? pid : -error;
+}
+
+static _Noreturn void
+be_nursery(struct birth *birth)
+{
+    struct fm_engine *engine = birth->engine;
+    PyObject *done = PyObject_CallFunction(birth->state->set_up_worker, "s", "nursery");
+    Py_XDECREF(done);
+    PyErr_Clear();
+    fm_process_name_thread("fm-nursery");
+    fm_nursery_enter_nursery(&engine->monitor.nursery);
+    (void)pthread_sigmask(SIG_SETMASK, &engine->signals, NULL);
+    fm_nursery_serve(&engine->monitor.nursery, engine->parent_pidfd, engine->monitor.close_fd,
+                     fork_successor, birth);
+    _exit(0);
+}
+
+/* The nursery's pid; 0 if there is to be none, or none could be had: then dead workers are not
+ * replaced. */
+static pid_t
+fork_nursery(struct birth *birth)
+{
+    struct fm_nursery *nursery = &birth->engine->monitor.nursery;
+    if (!nursery->usable) {
+        return 0;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        PyOS_AfterFork_Child();
+        be_nursery(birth);
+    }
+    fm_nursery_enter_parent(nursery);
+    nursery->usable = pid > 0;
+    return pid > 0 ? pid : 0;
+}
+
 /* Forks them all between one pair of fork hooks; the number of pids. */
 static unsigned
-fork_workers(struct fm_engine *engine, pid_t *pids, fm_worker_main worker_main, void *context,
-             int *error)
+fork_workers(struct birth *birth, pid_t *pids, pid_t *nursery, int *error)
 {
     unsigned count = 0;
     PyOS_BeforeFork();
-    while (count < engine->workers) {
+    *nursery = fork_nursery(birth);
+    while (count < birth->engine->workers) {
         pid_t pid = fork();
         if (pid == 0) {
             PyOS_AfterFork_Child();
-            engine->generation = fm_process_generation();
-            worker_main(engine, count, context);
-            _exit(1);
+            be_worker(birth, count);
         }
         if (pid < 0) {
             *error = errno;
@@ -103,19 +170,28 @@ fork_workers(struct fm_engine *engine, pid_t *pids, fm_worker_main worker_main, 
     return count;
 }
 
+static void
+end_process(pid_t pid)
+{
+    if (pid > 0) {
+        (void)kill(pid, SIGKILL);
+        (void)fm_process_reap(pid);
+    }
+}
+
 /* A worker that can't be watched could be lost without a word: then there shall be none. */
 static int
-watch_workers(struct fm_engine *engine, const pid_t *pids, unsigned count)
+watch_workers(struct fm_engine *engine, const pid_t *pids, unsigned count, pid_t nursery)
 {
-    int result = 0;
+    int result = nursery > 0 ? fm_monitor_add_nursery(&engine->monitor, nursery) : 0;
     for (unsigned i = 0; i < count && result == 0; i++) {
         result = fm_monitor_add(&engine->monitor, pids[i]);
     }
     if (result < 0) {
         for (unsigned i = 0; i < count; i++) {
-            (void)kill(pids[i], SIGKILL);
-            (void)fm_process_reap(pids[i]);
+            end_process(pids[i]);
         }
+        end_process(nursery);
         return result;
     }
     for (unsigned i = count; i < engine->workers; i++) {
@@ -127,23 +203,26 @@ watch_workers(struct fm_engine *engine, const pid_t *pids, unsigned count)
 /* Signals stay blocked around the fork: a worker must not run the parent's handlers before it has
  * its own. The worker unblocks them. */
 static int
-start_workers(struct fm_engine *engine, pid_t *pids, fm_worker_main worker_main, void *context)
+start_workers(struct birth *birth, pid_t *pids)
 {
     sigset_t all;
+    pid_t nursery;
     int error = 0;
+    struct fm_engine *engine = birth->engine;
     engine->parent_pidfd = fm_process_open(getpid());
     if (engine->parent_pidfd < 0) {
         return engine->parent_pidfd;
     }
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &engine->signals);
-    unsigned count = fork_workers(engine, pids, worker_main, context, &error);
+    unsigned count = fork_workers(birth, pids, &nursery, &error);
     (void)pthread_sigmask(SIG_SETMASK, &engine->signals, NULL);
     (void)close(engine->parent_pidfd);
     if (count == 0) {
+        end_process(nursery);
         return -error;
     }
-    return watch_workers(engine, pids, count);
+    return watch_workers(engine, pids, count, nursery);
 }
 
 int
@@ -158,7 +237,9 @@ fm_engine_start(struct fm_engine *engine, struct fm_state *state, fm_worker_main
         PyErr_NoMemory();
         return -1;
     }
-    int result = start_workers(engine, pids, worker_main, context);
+    struct birth birth = {
+        .engine = engine, .state = state, .worker_main = worker_main, .context = context};
+    int result = start_workers(&birth, pids);
     PyMem_Free(pids);
     if (result < 0) {
         set_system_error(-result, "start a worker process",

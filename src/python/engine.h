@@ -22,6 +22,7 @@ struct fm_engine {
     unsigned generation; /* of the process that made it; see fm_process_generation */
     unsigned workers;
     int parent_pidfd;    /* in a worker */
+    bool is_successor;   /* in a worker: it takes the place of one that died */
     sigset_t signals;    /* the mask of the thread that forked, for the workers */
     bool running;        /* workers were forked and not yet stopped */
 };
@@ -30,7 +31,8 @@ struct fm_engine {
 typedef void (*fm_worker_main)(struct fm_engine *engine, unsigned worker, void *context);
 
 /* Maps the memory. NULL with an exception. */
-struct fm_engine *fm_engine_new(const struct fm_board_options *options);
+struct fm_engine *fm_engine_new(const struct fm_board_options *options,
+                                const struct fm_monitor_options *monitoring);
 
 static inline struct fm_engine *
 fm_engine_ref(struct fm_engine *engine)
@@ -41,7 +43,7 @@ fm_engine_ref(struct fm_engine *engine)
 
 void fm_engine_unref(struct fm_engine *engine);
 
-/* Forks the workers. Goes on with fewer where the system grants fewer; -1 with an exception where it
+/* Forks the workers, and the nursery if workers are to be replaced. Goes on with fewer where the system grants fewer; -1 with an exception where it
  * grants none. */
 int fm_engine_start(struct fm_engine *engine, struct fm_state *state, fm_worker_main worker_main,
                     void *context);

@@ -47,7 +47,12 @@ start(struct fm_job *job, const struct fm_job_options *options)
         .total = job->source.total,
         .arena_limit = FM_ARENA_DEFAULT_LIMIT,
     };
-    job->engine = fm_engine_new(&board);
+    struct fm_monitor_options monitoring = {
+        .workers = board.workers,
+        .replaces = options->retries > 0 || options->return_exceptions,
+        .retries = options->retries,
+    };
+    job->engine = fm_engine_new(&board, &monitoring);
     if (job->engine == NULL
         || fm_engine_start(job->engine, job->state, fm_worker_run, job) < 0) {
         return -1;

@@ -14,6 +14,7 @@ struct fm_job_options {
     uint64_t threads_limit; /* over all workers; 0: as many as the tasks can use */
     uint64_t procs_limit;   /* 0: one per usable CPU */
     uint64_t buffersize;    /* 0: the default */
+    uint64_t retries;       /* how often an item that was lost with its worker is run again */
     bool return_exceptions; /* an item's error takes its place among the results */
 };
 

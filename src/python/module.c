@@ -19,9 +19,10 @@ start(PyObject *module, PyObject *arguments)
     unsigned long long threads_limit;
     unsigned long long procs_limit;
     unsigned long long buffersize;
+    unsigned long long retries;
     int return_exceptions;
-    if (!PyArg_ParseTuple(arguments, "OO!nKKKp:start", &function, &PyTuple_Type, &iterables,
-                          &length, &threads_limit, &procs_limit, &buffersize,
+    if (!PyArg_ParseTuple(arguments, "OO!nKKKKp:start", &function, &PyTuple_Type, &iterables,
+                          &length, &threads_limit, &procs_limit, &buffersize, &retries,
                           &return_exceptions)) {
         return NULL;
     }
@@ -29,6 +30,7 @@ start(PyObject *module, PyObject *arguments)
         .threads_limit = threads_limit,
         .procs_limit = procs_limit,
         .buffersize = buffersize,
+        .retries = retries,
         .return_exceptions = return_exceptions,
     };
     return fm_generator_new(module, function, iterables, &options, length);
@@ -37,7 +39,7 @@ start(PyObject *module, PyObject *arguments)
 static PyMethodDef methods[] = {
     {"start", start, METH_VARARGS,
      PyDoc_STR("start(fn, iterables, length, threads_limit, procs_limit, buffersize,\n"
-               "      return_exceptions, /)\n\n"
+               "      retries, return_exceptions, /)\n\n"
                "Start a map; limits of 0 stand for None. fast_map() checks the arguments.")},
     {NULL, NULL, 0, NULL},
 };

@@ -121,6 +121,7 @@ set_up_pool(struct fm_worker *worker)
         .run_thread = run_thread, .leave = start_farewell, .context = worker};
     pool->parent_pidfd = engine->parent_pidfd;
     pool->close_fd = engine->monitor.close_fd;
+    fm_store_relaxed(&pool->solo, engine->is_successor);
 }
 
 /* The signals that the parent blocked around the fork are let in once their handlers are set. */
@@ -128,7 +129,8 @@ static int
 set_up_process(struct fm_worker *worker)
 {
     PyObject *done =
-        PyObject_CallFunction(worker->job->state->set_up_worker, "I", worker->number);
+        PyObject_CallFunction(worker->job->state->set_up_worker, "N",
+                              PyUnicode_FromFormat("worker-%u", worker->number));
     if (done == NULL) {
         PyErr_Print();
         return -1;
@@ -149,6 +151,9 @@ fm_worker_run(struct fm_engine *engine, unsigned number, void *context)
     worker.main_thread = PyThreadState_Get();
     worker.interpreter = PyThreadState_GetInterpreter(worker.main_thread);
     fm_heap_init(&engine->heap, &engine->board.arena, number + 1);
+    if (engine->is_successor) {
+        fm_board_adopt_heap(&engine->board, &engine->heap);
+    }
     set_up_pool(&worker);
     if (set_up_process(&worker) < 0 || fm_pool_init(&worker.pool) < 0
         || fm_supervisor_start(&worker.pool) < 0) {
