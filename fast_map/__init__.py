@@ -18,9 +18,16 @@ if not _sys.platform.startswith("linux") or _sys.implementation.name != "cpython
 
 from ._api import fast_map
 from ._core import FastMap
-from ._errors import RemoteError, RemoteTraceback, WorkerCrashed
+from ._errors import RemoteError, RemoteTraceback, TaskTimeout, WorkerCrashed
 
-__all__ = ["FastMap", "RemoteError", "RemoteTraceback", "WorkerCrashed", "fast_map"]
+__all__ = [
+    "FastMap",
+    "RemoteError",
+    "RemoteTraceback",
+    "TaskTimeout",
+    "WorkerCrashed",
+    "fast_map",
+]
 
 
 def __getattr__(name: str) -> str:

@@ -22,6 +22,7 @@ def fast_map(
     threads_limit: int | None = None,
     procs_limit: int | None = None,
     buffersize: int | None = None,
+    task_timeout: float | None = None,
     retries: int = 0,
     return_exceptions: bool = False,
 ) -> "_core.FastMap[Any]":
@@ -44,6 +45,9 @@ def fast_map(
             by affinity and cgroup quota. There are never more than items or threads_limit.
         buffersize: Most items taken from the input and not yet yielded, at least 1. It also bounds
             how many can run at once. None: 32,768.
+        task_timeout: Seconds, more than 0, that one item may run. An item that runs longer gives
+            TaskTimeout in its place, which says where it was. Its process is ended, whatever it is
+            doing, and replaced; what else ran there is run again. None: no limit.
         retries: How often, at least 0, an item is run again whose worker process died. It is run
             alone in a new process, so that an item which kills its process harms no other. It may
             have run in part before.
@@ -79,12 +83,21 @@ def fast_map(
     procs = _check_limit("procs_limit", procs_limit)
     buffered = _check_limit("buffersize", buffersize)
     retried = _check_int("retries", retries, 0)
+    timeout = _check_timeout(task_timeout)
     if not isinstance(return_exceptions, bool):
         kind = type(return_exceptions).__name__
         raise TypeError(f"return_exceptions must be True or False, not {kind!r}")
     _watch_exit()
     mapped = _core.start(
-        fn, iterables, _length(iterables), threads, procs, buffered, retried, return_exceptions
+        fn,
+        iterables,
+        _length(iterables),
+        threads,
+        procs,
+        buffered,
+        retried,
+        timeout,
+        return_exceptions,
     )
     _running.add(mapped)
     return mapped
@@ -109,6 +122,22 @@ def _check_int(name: str, value: int, least: int, also: str = "") -> int:
     if not least <= number <= sys.maxsize:
         raise ValueError(f"{name} must be from {least} to {sys.maxsize}{also}, not {number}")
     return number
+
+
+def _check_timeout(value: float | None) -> float:
+    """The timeout as the extension takes it: 0 for none."""
+    if value is None:
+        return 0.0
+    if isinstance(value, (bool, str, bytes)):
+        raise TypeError(f"task_timeout must be a number of seconds or None, not {value!r}")
+    try:
+        seconds = float(value)
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"task_timeout must be a number of seconds or None, not {kind!r}") from None
+    if not seconds > 0:
+        raise ValueError(f"task_timeout must be more than 0 seconds or None, not {value!r}")
+    return seconds
 
 
 def _length(iterables: tuple[Iterable[Any], ...]) -> int:

@@ -47,6 +47,7 @@ def start(
     procs_limit: int,
     buffersize: int,
     retries: int,
+    task_timeout: float,
     return_exceptions: bool,
     /,
 ) -> FastMap[Any]: ...

@@ -50,6 +50,27 @@ class WorkerCrashed(BrokenExecutor):
         return f"worker process {self.pid} {how} while it ran {_name_items(self.items)}"
 
 
+class TaskTimeout(TimeoutError):
+    """An item ran for longer than task_timeout; its worker process was ended.
+
+    Attributes:
+        item: The item's position (int).
+        seconds: The task_timeout (float).
+        stack: Where the thread that ran it was, the innermost call first, as faulthandler writes it
+            (str; empty where the thread could not tell).
+    """
+
+    def __init__(self, item: int, seconds: float, stack: str = "") -> None:
+        self.item = item
+        self.seconds = seconds
+        self.stack = stack
+        super().__init__(item, seconds, stack)
+
+    def __str__(self) -> str:
+        text = f"item {self.item} ran for longer than {self.seconds:g} s"
+        return f"{text}; it was at\n{self.stack}" if self.stack else text
+
+
 class RemoteTraceback(Exception):
     """The cause of an exception that came from a worker; its text is the worker's traceback."""
 
@@ -110,6 +131,18 @@ def make_crash_error(
     error = WorkerCrashed(pid, exitcode, signal or None, tuple(items))
     with contextlib.suppress(AttributeError):
         error.seq_index = items[0]  # type: ignore[attr-defined]
+    return error
+
+
+def make_timeout_error(item: int, seconds: float, stack: bytes) -> TaskTimeout:
+    """In the caller: what to raise for an item that ran for too long."""
+    lines = stack.decode(errors="replace").splitlines()
+    calls = [line for line in lines if line.startswith("  File ")]
+    # The main thread of a worker also has, below, the stack that the caller had at the fork.
+    ours = [i for i, line in enumerate(calls) if line.endswith(" in fast_map")]
+    calls = calls[: ours[0]] if ours else calls
+    error = TaskTimeout(item, seconds, "\n".join(calls))
+    error.seq_index = item  # type: ignore[attr-defined]
     return error
 
 
@@ -213,5 +246,5 @@ def _name_items(items: tuple[int, ...]) -> str:
     return f"items {shown}" + (f" and {len(items) - 8} more" if len(items) > 8 else "")
 
 
-for _exception in (WorkerCrashed, RemoteTraceback, RemoteError):
+for _exception in (WorkerCrashed, TaskTimeout, RemoteTraceback, RemoteError):
     _exception.__module__ = "fast_map"

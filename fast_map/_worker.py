@@ -30,6 +30,19 @@ def set_up_thread(worker: int, number: int) -> None:
     threading.current_thread().name = f"fast_map-worker-{worker}-thread-{number}"
 
 
+def prepare_stack_dump() -> tuple[int, int]:
+    """Let a signal make the thread that gets it write its stack, whatever it is doing.
+
+    Returns the descriptor of the file that it is written to, and the signal.
+    """
+    import faulthandler
+
+    descriptor = os.memfd_create("fast_map-stack", os.MFD_CLOEXEC)
+    number = int(signal.SIGRTMAX) - 1
+    faulthandler.register(number, file=descriptor, all_threads=False)
+    return descriptor, number
+
+
 def flush_output() -> None:
     """Write out what sys.stdout and sys.stderr have buffered."""
     for stream in (sys.stdout, sys.stderr):

@@ -132,9 +132,7 @@ def test_procs_limit_is_the_number_of_processes(kind, processes):
 
 @KINDS
 def test_blocking_tasks_are_spread_evenly(kind):
-    per_process = collections.Counter(
-        fast_map(lambda index: (time.sleep(0.2), os.getpid())[1], kind(range(60)), procs_limit=2)
-    )
+    per_process = collections.Counter(fast_map(meeting(60), kind(range(60)), procs_limit=2))
     assert len(per_process) == 2
     assert min(per_process.values()) >= 20
 

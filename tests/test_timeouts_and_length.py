@@ -166,6 +166,7 @@ def test_its_signature_can_be_inspected():
         ("threads_limit", "KEYWORD_ONLY"),
         ("procs_limit", "KEYWORD_ONLY"),
         ("buffersize", "KEYWORD_ONLY"),
+        ("task_timeout", "KEYWORD_ONLY"),
         ("retries", "KEYWORD_ONLY"),
         ("return_exceptions", "KEYWORD_ONLY"),
     ]

@@ -164,6 +164,19 @@ pop_free(struct fm_heap *heap, unsigned class)
     return offset;
 }
 
+/* What came back is free, whoever gave it back; the walk over all blocks finds it. */
+static void
+unmark_returned(struct fm_heap *heap)
+{
+    /* Pairs with the release in fm_arena_return_lent. */
+    uint64_t offset = fm_exchange_acquire(&heap->shared->returned, 0);
+    while (offset != 0) {
+        struct fm_block *block = block_of(heap->arena, offset);
+        offset = fm_load_relaxed(&block->next);
+        block->taken = 0;
+    }
+}
+
 void
 fm_heap_adopt(struct fm_heap *heap,
               bool (*is_lost)(const void *context, uint64_t item, uint64_t offset),
@@ -171,6 +184,7 @@ fm_heap_adopt(struct fm_heap *heap,
 {
     struct fm_arena *arena = heap->arena;
     uint64_t offset = first_block(arena, heap->number) + sizeof(struct fm_block);
+    unmark_returned(heap);
     while (offset <= heap->shared->top) {
         struct fm_block *block = block_of(arena, offset);
         if (block->taken == 0) {

@@ -1,6 +1,7 @@
 #include "monitor.h"
 
 #include "clock.h"
+#include "supervisor.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -28,7 +29,8 @@ fm_monitor_init(struct fm_monitor *monitor, struct fm_board *board,
     if (monitor->close_fd < 0) {
         return -errno;
     }
-    int result = fm_recovery_init(&monitor->recovery, board, options->retries);
+    int result =
+        fm_recovery_init(&monitor->recovery, board, options->heap, options->retries);
     monitor->workers = calloc(options->workers, sizeof *monitor->workers);
     if (result == 0 && monitor->workers == NULL) {
         result = -ENOMEM;
@@ -127,14 +129,19 @@ settle_items(struct fm_monitor *monitor, unsigned worker, struct fm_exit exit)
 {
     struct fm_board *board = monitor->board;
     monitor->last_crash = crash_value(monitor->workers[worker].pid, exit);
-    fm_recovery_settle(&monitor->recovery, worker, &monitor->last_crash);
+    if (exit.code == FM_EXIT_OVERDUE && board->roster.last_words[worker].item != 0) {
+        fm_recovery_settle_overdue(&monitor->recovery, worker);
+    } else {
+        fm_recovery_settle(&monitor->recovery, worker, &monitor->last_crash);
+    }
     bool replaced = start_successor(monitor, worker);
     if (!replaced) {
         fm_recovery_abandon(&monitor->recovery, worker, &monitor->last_crash);
     }
-    if (fm_slots_rewind(&board->slots)) {
-        fm_roster_call_all(&board->roster);
-    }
+    (void)fm_slots_rewind(&board->slots);
+    /* Also where nothing was set back: the worker may have died before it rang one that waits, or
+     * been rung in place of another. */
+    fm_roster_call_all(&board->roster);
     return !replaced;
 }
 

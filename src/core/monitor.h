@@ -42,6 +42,7 @@ struct fm_monitor {
 };
 
 struct fm_monitor_options {
+    struct fm_heap *heap; /* the parent's */
     unsigned workers;
     bool replaces;    /* a worker that dies gets a successor */
     uint64_t retries; /* how often an item that was lost with its worker is run again */

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -23,6 +22,18 @@ init_thread(struct fm_pool_thread *thread, struct fm_pool *pool, unsigned number
 {
     *thread = (struct fm_pool_thread){
         .pool = pool, .number = number, .finished = FM_NO_ITEM, .batch = 1};
+    fm_store_relaxed(&thread->running, FM_NO_ITEM);
+}
+
+static void
+register_thread(struct fm_pool_thread *thread)
+{
+    struct fm_pool *pool = thread->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    thread->tid = fm_process_thread_id();
+    thread->next_thread = pool->all;
+    pool->all = thread;
+    (void)pthread_mutex_unlock(&pool->lock);
 }
 
 int
@@ -36,7 +47,7 @@ fm_pool_init(struct fm_pool *pool)
     (void)pthread_sigmask(SIG_SETMASK, NULL, &pool->signals);
     fm_moderation_init(&pool->moderation);
     init_thread(&pool->main_thread, pool, 0);
-    pool->observed[0] = fm_process_thread_id();
+    register_thread(&pool->main_thread);
     pool->threads = pool->active = pool->starting = 1;
     fm_store_relaxed(&pool->self->active, 1);
     fm_store_relaxed(&pool->self->started, 1);
@@ -361,11 +372,7 @@ run_pool_thread(void *argument)
     (void)pthread_sigmask(SIG_SETMASK, &pool->signals, NULL);
     (void)snprintf(name, sizeof name, "fm-w%u-t%u", (unsigned)pool->worker, thread->number);
     fm_process_name_thread(name);
-    if (thread->number < FM_POOL_OBSERVED) {
-        (void)pthread_mutex_lock(&pool->lock);
-        pool->observed[thread->number] = fm_process_thread_id();
-        (void)pthread_mutex_unlock(&pool->lock);
-    }
+    register_thread(thread);
     pool->hooks.run_thread(pool->hooks.context, thread);
     return NULL;
 }
@@ -446,14 +453,43 @@ bool
 fm_pool_is_runnable(struct fm_pool *pool)
 {
     pid_t observed[FM_POOL_OBSERVED];
+    unsigned count = 0;
     (void)pthread_mutex_lock(&pool->lock);
-    unsigned threads = pool->threads;
-    memcpy(observed, pool->observed, sizeof observed);
+    if (pool->threads <= FM_POOL_OBSERVED) {
+        for (struct fm_pool_thread *thread = pool->all; thread; thread = thread->next_thread) {
+            observed[count++] = thread->tid;
+        }
+    }
     (void)pthread_mutex_unlock(&pool->lock);
-    for (unsigned i = 0; i < threads && threads <= FM_POOL_OBSERVED; i++) {
-        if (observed[i] != 0 && fm_process_thread_is_runnable(observed[i])) {
+    while (count > 0) {
+        if (fm_process_thread_is_runnable(observed[--count])) {
             return true;
         }
     }
     return false;
+}
+
+static bool
+is_overdue(const struct fm_pool_thread *thread, int64_t now)
+{
+    /* Twice, since the item may change between the two fields. */
+    uint64_t item = fm_load_relaxed(&thread->running);
+    int64_t since = (int64_t)fm_load_relaxed(&thread->since);
+    return item != FM_NO_ITEM && now - since > thread->pool->task_timeout
+           && fm_load_relaxed(&thread->running) == item;
+}
+
+struct fm_pool_thread *
+fm_pool_find_overdue(struct fm_pool *pool, int64_t now, bool runnable_only)
+{
+    struct fm_pool_thread *thread;
+    (void)pthread_mutex_lock(&pool->lock);
+    for (thread = pool->all; thread != NULL; thread = thread->next_thread) {
+        if (is_overdue(thread, now)
+            && (!runnable_only || fm_process_thread_is_runnable(thread->tid))) {
+            break;
+        }
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return thread;
 }

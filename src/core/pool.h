@@ -43,15 +43,23 @@ struct fm_pool_thread {
     bool started;           /* has reached its first item */
     fm_atomic_u32 called;   /* parked: becomes 1 with the wake */
     struct fm_pool_thread *next_parked;
+    /* With a task_timeout: the item that runs, or FM_NO_ITEM, and since when. Written by the thread,
+     * read by the supervisor; relaxed, `since` first. */
+    fm_atomic_u64 running;
+    fm_atomic_u64 since;
+    pid_t tid;                         /* written under lock, before the thread runs an item */
+    struct fm_pool_thread *next_thread; /* constant once the thread is in the list */
 };
 
-/* What the pool asks of the layer above; both are called without any lock. */
+/* What the pool asks of the layer above; all are called without any lock. */
 struct fm_pool_hooks {
     /* A new thread's work: loops over fm_pool_wait until that says false. */
     void (*run_thread)(void *context, struct fm_pool_thread *thread);
-    /* The process is to end: flush what has to be flushed and _exit. Called on the supervisor's
-     * thread; if it doesn't end the process soon, the supervisor does. */
-    void (*leave)(void *context);
+    /* The process is to end: flush what has to be flushed and _exit with that status. Called on the
+     * supervisor's thread; if it doesn't end the process soon, the supervisor does. */
+    void (*leave)(void *context, int status);
+    /* Whether some thread that runs an item keeps all others from running. With a task_timeout. */
+    bool (*is_hogged)(void *context);
     void *context;
 };
 
@@ -61,6 +69,9 @@ struct fm_pool {
     struct fm_roster_entry *self;
     uint32_t worker;
     unsigned threads_limit;
+    int64_t task_timeout; /* ns that an item may run; 0 for no limit */
+    int stack_signal;     /* makes a thread write its stack to stack_fd; with a task_timeout */
+    int stack_fd;
     size_t stack_size; /* of new threads; 0: the system's */
     struct fm_pool_hooks hooks;
     int parent_pidfd;
@@ -71,6 +82,7 @@ struct fm_pool {
 
     pthread_mutex_t lock;
     struct fm_pool_thread *parked; /* under lock */
+    struct fm_pool_thread *all;    /* under lock: every thread, by next_thread */
     bool led;                      /* under lock: some thread leads */
     bool over;                     /* under lock: nothing more will come */
     bool supervisor_asleep;        /* under lock: the supervisor needs a kick */
@@ -78,7 +90,6 @@ struct fm_pool {
     unsigned starting;             /* under lock: those that haven't reached an item yet */
     unsigned active;               /* under lock: those that aren't idle; copied to the roster */
     uint64_t idles;                /* under lock: how often a thread became idle */
-    pid_t observed[FM_POOL_OBSERVED]; /* under lock */
 
     /* Threads that hold a batch of several items, and batches ended so far: how the supervisor sees
      * that one is stuck. Written by pool threads; relaxed. */
@@ -107,6 +118,24 @@ bool fm_pool_wait(struct fm_pool_thread *thread, uint64_t *item);
 
 /* Supervisor: some thread would run if it were let. Looks at a few threads only. */
 bool fm_pool_is_runnable(struct fm_pool *pool);
+
+/* Supervisor: a thread whose item has run for longer than the task_timeout at `now`, or NULL. With
+ * `runnable_only` threads that sleep don't count. */
+struct fm_pool_thread *fm_pool_find_overdue(struct fm_pool *pool, int64_t now, bool runnable_only);
+
+/* With a task_timeout, around each item. */
+static inline void
+fm_pool_note_begin(struct fm_pool_thread *thread, uint64_t item)
+{
+    fm_store_relaxed(&thread->since, (uint64_t)fm_clock_now());
+    fm_store_relaxed(&thread->running, item);
+}
+
+static inline void
+fm_pool_note_end(struct fm_pool_thread *thread)
+{
+    fm_store_relaxed(&thread->running, FM_NO_ITEM);
+}
 
 /* Reserves a new batch and claims its first item; false if there is none now. */
 bool fm_pool_next_batch(struct fm_pool_thread *thread, uint64_t *item);

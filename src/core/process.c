@@ -94,6 +94,12 @@ fm_process_thread_is_runnable(pid_t tid)
 }
 
 void
+fm_process_signal_thread(pid_t tid, int signal)
+{
+    (void)syscall(SYS_tgkill, getpid(), tid, signal);
+}
+
+void
 fm_process_name_thread(const char *name)
 {
     (void)prctl(PR_SET_NAME, name, 0, 0, 0);

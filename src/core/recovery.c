@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 int
-fm_recovery_init(struct fm_recovery *recovery, struct fm_board *board, uint64_t retries)
+fm_recovery_init(struct fm_recovery *recovery, struct fm_board *board, struct fm_heap *heap,
+                 uint64_t retries)
 {
-    *recovery = (struct fm_recovery){.board = board, .retries = retries};
+    *recovery = (struct fm_recovery){.board = board, .heap = heap, .retries = retries};
     if (retries > 0) {
         recovery->losses = calloc(board->slots.mask + 1, sizeof *recovery->losses);
         return recovery->losses != NULL ? 0 : -ENOMEM;
@@ -53,6 +55,41 @@ fm_recovery_settle(struct fm_recovery *recovery, unsigned worker, const struct f
         }
         item++;
     }
+}
+
+/* With the stack if there is room for it now, and without it else. */
+static void
+complete_overdue(struct fm_recovery *recovery, uint64_t item, const struct fm_last_words *words)
+{
+    struct fm_slots *slots = &recovery->board->slots;
+    struct fm_value *value = &fm_slots_at(slots, item)->value;
+    void *bytes;
+    uint64_t size = words->size;
+    if (fm_board_reserve(recovery->board, recovery->heap, item, size, value, &bytes)
+        != FM_STORE_DONE) {
+        size = 0;
+        (void)fm_board_reserve(recovery->board, recovery->heap, item, 0, value, &bytes);
+    }
+    memcpy(bytes, words->stack, size);
+    value->outcome = FM_OUTCOME_OVERDUE;
+    fm_slots_complete(slots, item);
+}
+
+void
+fm_recovery_settle_overdue(struct fm_recovery *recovery, unsigned worker)
+{
+    struct fm_slots *slots = &recovery->board->slots;
+    struct fm_last_words *words = &recovery->board->roster.last_words[worker];
+    uint64_t item = fm_load_acquire(&slots->shared->consumed);
+    while ((item = fm_slots_next_lost(slots, item, worker)) != FM_UNKNOWN_TOTAL) {
+        if (item + 1 == words->item) {
+            complete_overdue(recovery, item, words);
+        } else {
+            fm_slots_unclaim(slots, item);
+        }
+        item++;
+    }
+    words->item = 0;
 }
 
 void

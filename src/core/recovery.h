@@ -15,18 +15,25 @@ struct fm_loss {
 
 struct fm_recovery {
     struct fm_board *board;
+    struct fm_heap *heap;   /* this process's */
     uint64_t retries;       /* how often an item may be run again */
     struct fm_loss *losses; /* of the item in each slot; NULL without retries */
 };
 
 /* 0 or -ENOMEM. */
-int fm_recovery_init(struct fm_recovery *recovery, struct fm_board *board, uint64_t retries);
+int fm_recovery_init(struct fm_recovery *recovery, struct fm_board *board, struct fm_heap *heap,
+                     uint64_t retries);
 void fm_recovery_fini(struct fm_recovery *recovery);
 
 /* Leaves the worker's items to its successor, or completes them with `crash` where they have been
  * lost too often. */
 void fm_recovery_settle(struct fm_recovery *recovery, unsigned worker,
                         const struct fm_value *crash);
+
+/* The same for a worker that ended itself because of one item, whose stack it left: that one is
+ * overdue, unless it was done just then, and the others, which did nothing wrong, may be claimed by
+ * anybody. */
+void fm_recovery_settle_overdue(struct fm_recovery *recovery, unsigned worker);
 
 /* There will be no successor: completes what was left to it. */
 void fm_recovery_abandon(struct fm_recovery *recovery, unsigned worker,

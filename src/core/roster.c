@@ -3,13 +3,14 @@
 size_t
 fm_roster_memory_size(unsigned count)
 {
-    return count * sizeof(struct fm_roster_entry);
+    return count * (sizeof(struct fm_roster_entry) + sizeof(struct fm_last_words));
 }
 
 void
 fm_roster_init(struct fm_roster *roster, void *memory, unsigned count)
 {
     roster->entries = memory;
+    roster->last_words = (struct fm_last_words *)(roster->entries + count);
     roster->count = count;
     for (unsigned i = 0; i < count; i++) {
         fm_store_relaxed(&roster->entries[i].alive, 1);

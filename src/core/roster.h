@@ -24,8 +24,17 @@ struct fm_roster_entry {
     FM_CACHE_ALIGNED struct fm_doorbell work;
 };
 
+/* What a worker tells its parent when it ends itself because an item ran for too long. Written by its
+ * supervisor before it exits, read by the parent after that. */
+struct fm_last_words {
+    uint64_t item; /* plus 1; 0 for nothing said */
+    uint64_t size;
+    char stack[8192]; /* of the thread that ran the item, as text */
+};
+
 struct fm_roster {
     struct fm_roster_entry *entries;
+    struct fm_last_words *last_words; /* of each worker */
     unsigned count;
 };
 

@@ -150,6 +150,12 @@ fm_slots_mark_retry(struct fm_slots *slots, uint64_t item, uint32_t worker)
                      fm_slots_word(slots, item, FM_SLOT_RETRY, worker));
 }
 
+void
+fm_slots_unclaim(struct fm_slots *slots, uint64_t item)
+{
+    fm_store_release(&fm_slots_at(slots, item)->state, fm_slots_claimable_word(slots, item));
+}
+
 bool
 fm_slots_claim_retry(struct fm_slots *slots, uint32_t worker, uint64_t *item)
 {

@@ -11,8 +11,8 @@
  *     done(r - 1) --publish--> ready(r) --claim--> running(r, worker) --complete--> done(r)
  *          \__________________ claim, inherited input __________________/
  *
- * A worker that dies leaves its items `running`. The parent completes them, or gives them to the
- * worker's successor, which alone can claim them:
+ * A worker that dies leaves its items `running`. The parent completes them, makes them claimable
+ * again, or gives them to the worker's successor, which alone can claim them then:
  *
  *     running(r, worker) --mark--> retry(r, worker) --claim--> running(r, worker)
  *
@@ -36,7 +36,12 @@
 enum fm_form { FM_FORM_INLINE, FM_FORM_BLOCK };
 
 /* What became of an item; FM_OUTCOME_RESULT must be 0. */
-enum fm_outcome { FM_OUTCOME_RESULT, FM_OUTCOME_ERROR, FM_OUTCOME_CRASHED };
+enum fm_outcome {
+    FM_OUTCOME_RESULT,
+    FM_OUTCOME_ERROR,
+    FM_OUTCOME_CRASHED, /* its process died */
+    FM_OUTCOME_OVERDUE  /* it ran for too long; the bytes are its stack as text */
+};
 
 #define FM_INLINE_SIZE 48
 
@@ -271,6 +276,9 @@ fm_slots_next_lost(const struct fm_slots *slots, uint64_t from, uint32_t worker)
 
 /* Parent, for such an item: leaves it to the worker's successor. */
 void fm_slots_mark_retry(struct fm_slots *slots, uint64_t item, uint32_t worker);
+
+/* Parent, for such an item: anybody may claim it again. */
+void fm_slots_unclaim(struct fm_slots *slots, uint64_t item);
 
 /* Successor: claims the first item that was left to it; false if there is none. */
 bool fm_slots_claim_retry(struct fm_slots *slots, uint32_t worker, uint64_t *item);

@@ -14,6 +14,9 @@
 #define TICK_MOST 16
 #define NO_TICK (-1)
 
+/* How long a thread may take to write its stack. */
+#define STACK_MOST_MS 200
+
 struct supervisor {
     struct fm_pool *pool;
     struct fm_growth growth;
@@ -24,12 +27,50 @@ struct supervisor {
 };
 
 static _Noreturn void
-leave(struct fm_pool *pool)
+leave(struct fm_pool *pool, int status)
 {
-    pool->hooks.leave(pool->hooks.context);
+    pool->hooks.leave(pool->hooks.context, status);
     struct pollfd parent = {.fd = pool->parent_pidfd, .events = POLLIN};
     (void)poll(&parent, 1, FM_LEAVE_GRACE_MS);
-    _exit(0);
+    _exit(status);
+}
+
+/* Makes the thread write its stack, wherever it is and whoever has the GIL, and reads that. */
+static void
+take_stack(struct fm_pool *pool, pid_t tid, struct fm_last_words *words)
+{
+    words->size = 0;
+    if (pool->stack_fd < 0) {
+        return;
+    }
+    fm_process_signal_thread(tid, pool->stack_signal);
+    for (int waited = 0; waited < STACK_MOST_MS; waited++) {
+        struct pollfd parent = {.fd = pool->parent_pidfd, .events = POLLIN};
+        (void)poll(&parent, 1, 1);
+        ssize_t size = pread(pool->stack_fd, words->stack, sizeof words->stack, 0);
+        if (size > 0 && (uint64_t)size == words->size) {
+            return; /* it has stopped growing */
+        }
+        words->size = size > 0 ? (uint64_t)size : 0;
+    }
+}
+
+/* An item that runs for too long can only be ended with its process. If one item keeps the others of
+ * the process from running, it is to blame for all that are late, once it is late itself. */
+static void
+end_overdue(struct fm_pool *pool)
+{
+    struct fm_pool_thread *thread = fm_pool_find_overdue(pool, fm_clock_now(), false);
+    if (thread != NULL && pool->hooks.is_hogged(pool->hooks.context)) {
+        thread = fm_pool_find_overdue(pool, fm_clock_now(), true);
+    }
+    if (thread == NULL) {
+        return;
+    }
+    struct fm_last_words *words = &pool->roster->last_words[pool->worker];
+    words->item = fm_load_relaxed(&thread->running) + 1;
+    take_stack(pool, thread->tid, words);
+    leave(pool, FM_EXIT_OVERDUE);
 }
 
 /* Batches are sized to take microseconds. If some thread holds one and none has ended since the
@@ -82,6 +123,9 @@ look(struct supervisor *supervisor)
     struct fm_growth_sample sample;
     unsigned added = 0;
     give_back_reserved(supervisor);
+    if (pool->task_timeout > 0) {
+        end_overdue(pool);
+    }
     bool busy = fm_pool_sample(pool, &sample);
     if (busy) {
         bool had_baseline = supervisor->growth.has_baseline;
@@ -129,7 +173,7 @@ run_supervisor(void *argument)
             _exit(FM_EXIT_ORPHANED);
         }
         if (ready > 0 && watched[1].revents != 0) {
-            leave(pool);
+            leave(pool, 0);
         }
         if (ready > 0) {
             wake_up(&supervisor);

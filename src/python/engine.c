@@ -35,7 +35,9 @@ fm_engine_new(const struct fm_board_options *options,
                          "see the limit on address space, RLIMIT_AS");
         return NULL;
     }
-    result = fm_monitor_init(&engine->monitor, &engine->board, monitoring);
+    struct fm_monitor_options ours = *monitoring;
+    ours.heap = &engine->heap;
+    result = fm_monitor_init(&engine->monitor, &engine->board, &ours);
     if (result < 0) {
         fm_board_unmap(&engine->board);
         PyMem_Free(engine);

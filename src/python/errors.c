@@ -58,14 +58,22 @@ fm_errors_raise(PyObject *exception)
     }
 }
 
+/* The value's bytes as an object; gives its block back. */
+static PyObject *
+take_bytes(struct fm_engine *engine, const struct fm_value *value)
+{
+    uint64_t size;
+    const char *bytes = fm_board_bytes(&engine->board, value, &size);
+    PyObject *taken = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)size);
+    fm_board_drop(&engine->board, value);
+    return taken;
+}
+
 static PyObject *
 open_error(struct fm_state *state, struct fm_engine *engine, uint64_t item,
            const struct fm_value *value)
 {
-    uint64_t size;
-    const char *bytes = fm_board_bytes(&engine->board, value, &size);
-    PyObject *packed = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)size);
-    fm_board_drop(&engine->board, value);
+    PyObject *packed = take_bytes(engine, value);
     if (packed == NULL) {
         return NULL;
     }
@@ -118,12 +126,30 @@ open_crash(struct fm_state *state, struct fm_engine *engine, uint64_t item,
                                  (int)value->as.crash.exit_signal);
 }
 
+static PyObject *
+open_timeout(struct fm_state *state, struct fm_engine *engine, uint64_t item,
+             const struct fm_value *value, double task_timeout)
+{
+    PyObject *stack = take_bytes(engine, value);
+    if (stack == NULL) {
+        return NULL;
+    }
+    return PyObject_CallFunction(state->make_timeout_error, "KdN", (unsigned long long)item,
+                                 task_timeout, stack);
+}
+
 PyObject *
 fm_errors_open(struct fm_state *state, struct fm_engine *engine, uint64_t item,
-               const struct fm_value *value)
+               const struct fm_value *value, double task_timeout)
 {
-    return value->outcome == FM_OUTCOME_ERROR ? open_error(state, engine, item, value)
-                                              : open_crash(state, engine, item, value);
+    switch ((enum fm_outcome)value->outcome) {
+    case FM_OUTCOME_ERROR:
+        return open_error(state, engine, item, value);
+    case FM_OUTCOME_OVERDUE:
+        return open_timeout(state, engine, item, value, task_timeout);
+    default:
+        return open_crash(state, engine, item, value);
+    }
 }
 
 PyObject *

@@ -110,7 +110,8 @@ give_up(struct generator *self, struct fm_engine *engine)
     if (is_past_the_end(slots, item) || fm_load_acquire(&slots->shared->ended)) {
         return ITEM_NONE;
     }
-    fm_errors_raise(fm_errors_open(self->job->state, engine, item, &engine->monitor.last_crash));
+    fm_errors_raise(
+        fm_errors_open(self->job->state, engine, item, &engine->monitor.last_crash, 0));
     return ITEM_ERROR;
 }
 
@@ -186,7 +187,8 @@ open_outcome(struct generator *self, struct fm_engine *engine)
     if (value->outcome == FM_OUTCOME_RESULT) {
         return decode_result(self, engine, value);
     }
-    return deliver_error(self, fm_errors_open(self->job->state, engine, self->next_item, value));
+    return deliver_error(self, fm_errors_open(self->job->state, engine, self->next_item, value,
+                                              self->job->task_timeout));
 }
 
 /* The item at `next_item` is done. */

@@ -49,7 +49,8 @@ start(struct fm_job *job, const struct fm_job_options *options)
     };
     struct fm_monitor_options monitoring = {
         .workers = board.workers,
-        .replaces = options->retries > 0 || options->return_exceptions,
+        .replaces =
+            options->retries > 0 || options->return_exceptions || options->task_timeout > 0,
         .retries = options->retries,
     };
     job->engine = fm_engine_new(&board, &monitoring);
@@ -74,6 +75,7 @@ fm_job_new(PyObject *module, PyObject *function, PyObject *iterables,
     job->state = fm_state_of_module(module);
     job->function = Py_NewRef(function);
     job->threads_limit = options->threads_limit;
+    job->task_timeout = options->task_timeout;
     job->return_exceptions = options->return_exceptions;
     if (fm_source_init(&job->source, iterables) < 0
         || (job->source.total > 0 && start(job, options) < 0)) {

@@ -15,6 +15,7 @@ struct fm_job_options {
     uint64_t procs_limit;   /* 0: one per usable CPU */
     uint64_t buffersize;    /* 0: the default */
     uint64_t retries;       /* how often an item that was lost with its worker is run again */
+    double task_timeout;    /* seconds that an item may run; 0: no limit */
     bool return_exceptions; /* an item's error takes its place among the results */
 };
 
@@ -26,6 +27,7 @@ struct fm_job {
     struct fm_source source;
     struct fm_engine *engine; /* NULL if there is nothing to do */
     uint64_t threads_limit;
+    double task_timeout;
     bool return_exceptions;
 
     /* Fed input only; all with the GIL. */

@@ -20,10 +20,11 @@ start(PyObject *module, PyObject *arguments)
     unsigned long long procs_limit;
     unsigned long long buffersize;
     unsigned long long retries;
+    double task_timeout;
     int return_exceptions;
-    if (!PyArg_ParseTuple(arguments, "OO!nKKKKp:start", &function, &PyTuple_Type, &iterables,
+    if (!PyArg_ParseTuple(arguments, "OO!nKKKKdp:start", &function, &PyTuple_Type, &iterables,
                           &length, &threads_limit, &procs_limit, &buffersize, &retries,
-                          &return_exceptions)) {
+                          &task_timeout, &return_exceptions)) {
         return NULL;
     }
     struct fm_job_options options = {
@@ -31,6 +32,7 @@ start(PyObject *module, PyObject *arguments)
         .procs_limit = procs_limit,
         .buffersize = buffersize,
         .retries = retries,
+        .task_timeout = task_timeout,
         .return_exceptions = return_exceptions,
     };
     return fm_generator_new(module, function, iterables, &options, length);
@@ -39,7 +41,7 @@ start(PyObject *module, PyObject *arguments)
 static PyMethodDef methods[] = {
     {"start", start, METH_VARARGS,
      PyDoc_STR("start(fn, iterables, length, threads_limit, procs_limit, buffersize,\n"
-               "      retries, return_exceptions, /)\n\n"
+               "      retries, task_timeout, return_exceptions, /)\n\n"
                "Start a map; limits of 0 stand for None. fast_map() checks the arguments.")},
     {NULL, NULL, 0, NULL},
 };
@@ -59,9 +61,11 @@ static const struct import imports[] = {
     IMPORT("fast_map._errors", "pack_exception", pack_exception),
     IMPORT("fast_map._errors", "unpack_exception", unpack_exception),
     IMPORT("fast_map._errors", "make_crash_error", make_crash_error),
+    IMPORT("fast_map._errors", "make_timeout_error", make_timeout_error),
     IMPORT("fast_map._errors", "explain_decoding_error", explain_decoding_error),
     IMPORT("fast_map._worker", "set_up_worker", set_up_worker),
     IMPORT("fast_map._worker", "set_up_thread", set_up_thread),
+    IMPORT("fast_map._worker", "prepare_stack_dump", prepare_stack_dump),
     IMPORT("fast_map._worker", "flush_output", flush_output),
 };
 

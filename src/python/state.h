@@ -20,11 +20,13 @@ struct fm_state {
     PyObject *pack_exception;
     PyObject *unpack_exception;
     PyObject *make_crash_error;
+    PyObject *make_timeout_error;
     PyObject *explain_decoding_error;
 
     /* Python functions of fast_map._worker. */
     PyObject *set_up_worker;
     PyObject *set_up_thread;
+    PyObject *prepare_stack_dump;
     PyObject *flush_output;
 };
 

@@ -15,6 +15,9 @@
 
 #define EXIT_NO_RESOURCES 71
 
+/* Who has not got the GIL by then waits for a thread that does not let go of it. */
+#define GIL_MOST (300 * FM_MILLISECOND)
+
 /* Workers never run the parent's exit handlers: what they have written goes out, and that is it. */
 static _Noreturn void
 leave(struct fm_worker *worker, int status)
@@ -35,15 +38,45 @@ run_farewell(void *argument)
     struct fm_worker *worker = argument;
     PyThreadState *thread = PyThreadState_New(worker->interpreter);
     PyEval_AcquireThread(thread);
-    leave(worker, 0);
+    leave(worker, worker->farewell_status);
 }
 
 /* On the supervisor's thread, which must not wait for the GIL. */
 static void
-start_farewell(void *context)
+start_farewell(void *context, int status)
 {
     pthread_t handle;
-    (void)pthread_create(&handle, NULL, run_farewell, context);
+    struct fm_worker *worker = context;
+    worker->farewell_status = status;
+    (void)pthread_create(&handle, NULL, run_farewell, worker);
+}
+
+static void *
+run_gil_probe(void *argument)
+{
+    struct fm_worker *worker = argument;
+    PyThreadState *thread = PyThreadState_New(worker->interpreter);
+    PyEval_AcquireThread(thread);
+    (void)fm_add_seq_cst(&worker->gil_probes, 1);
+    (void)fm_futex_wake(&worker->gil_probes, 1);
+    PyThreadState_Clear(thread);
+    PyThreadState_DeleteCurrent();
+    return NULL;
+}
+
+/* On the supervisor's thread: whether the GIL is so hard to get that some C code must hold it. */
+static bool
+is_hogged(void *context)
+{
+    struct fm_worker *worker = context;
+    pthread_t handle;
+    uint32_t before = fm_load_seq_cst(&worker->gil_probes);
+    if (pthread_create(&handle, NULL, run_gil_probe, worker) != 0) {
+        return false;
+    }
+    (void)pthread_detach(handle);
+    (void)fm_futex_wait(&worker->gil_probes, before, GIL_MOST);
+    return fm_load_seq_cst(&worker->gil_probes) == before;
 }
 
 static void
@@ -79,13 +112,20 @@ static void
 run_items(struct fm_worker *worker, struct fm_pool_thread *thread, PyThreadState *state)
 {
     uint64_t item;
+    bool timed = worker->pool.task_timeout > 0;
     while (fm_pool_wait(thread, &item)) {
         PyEval_RestoreThread(state);
         do {
+            if (timed) {
+                fm_pool_note_begin(thread, item);
+            }
             if (!fm_task_run(worker, item)) {
                 break;
             }
             fm_pool_complete(thread, item);
+            if (timed) {
+                fm_pool_note_end(thread);
+            }
         } while (fm_pool_next(thread, &item));
         (void)PyEval_SaveThread();
     }
@@ -118,10 +158,33 @@ set_up_pool(struct fm_worker *worker)
     pool->threads_limit = fm_job_threads_of(worker->job, worker->number);
     pool->stack_size = PyThread_get_stacksize();
     pool->hooks = (struct fm_pool_hooks){
-        .run_thread = run_thread, .leave = start_farewell, .context = worker};
+        .run_thread = run_thread,
+        .leave = start_farewell,
+        .is_hogged = is_hogged,
+        .context = worker,
+    };
     pool->parent_pidfd = engine->parent_pidfd;
     pool->close_fd = engine->monitor.close_fd;
     fm_store_relaxed(&pool->solo, engine->is_successor);
+}
+
+/* A stuck thread is to tell where it is, whoever has the GIL: faulthandler's signal handler can. */
+static void
+set_up_timeout(struct fm_worker *worker)
+{
+    struct fm_pool *pool = &worker->pool;
+    double seconds = worker->job->task_timeout;
+    pool->stack_fd = -1;
+    if (seconds <= 0) {
+        return;
+    }
+    pool->task_timeout = seconds < 9e9 ? (int64_t)(seconds * (double)FM_SECOND) : INT64_MAX;
+    PyObject *prepared = PyObject_CallNoArgs(worker->job->state->prepare_stack_dump);
+    if (prepared == NULL
+        || !PyArg_ParseTuple(prepared, "ii", &pool->stack_fd, &pool->stack_signal)) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(prepared);
 }
 
 /* The signals that the parent blocked around the fork are let in once their handlers are set. */
@@ -136,6 +199,7 @@ set_up_process(struct fm_worker *worker)
         return -1;
     }
     Py_DECREF(done);
+    set_up_timeout(worker);
     (void)pthread_sigmask(SIG_SETMASK, &worker->engine->signals, NULL);
     char name[16];
     (void)snprintf(name, sizeof name, "fm-w%u-t0", worker->number);

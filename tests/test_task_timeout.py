@@ -1,0 +1,154 @@
+"""task_timeout ends an item that runs for too long, with its process, and nothing else."""
+
+import collections
+import os
+import signal
+import threading
+import time
+
+import pytest
+from support import SharedInts
+
+from fast_map import TaskTimeout, WorkerCrashed, fast_map
+
+KINDS = pytest.mark.parametrize("kind", [list, iter], ids=["list", "iterator"])
+
+
+def sleep_in_python():
+    time.sleep(60)
+
+
+def ignore_sigterm():
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(60)
+
+
+def loop_in_python():
+    while True:
+        pass
+
+
+def loop_in_c_with_the_gil():
+    sum(range(10**13))
+
+
+def wait_for_a_lock():
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+
+
+STUCK = [sleep_in_python, ignore_sigterm, loop_in_python, loop_in_c_with_the_gil, wait_for_a_lock]
+
+
+@KINDS
+@pytest.mark.parametrize("get_stuck", STUCK)
+def test_whatever_an_item_is_stuck_in_it_is_ended_and_says_where_it_was(kind, get_stuck):
+    def fn(number):
+        if number == 3:
+            get_stuck()
+        return number
+
+    results = list(fast_map(fn, kind(range(8)), task_timeout=0.4, return_exceptions=True))
+    error = results.pop(3)
+    assert results == [0, 1, 2, 4, 5, 6, 7]
+    assert isinstance(error, TaskTimeout)
+    assert (error.item, error.seq_index, error.seconds) == (3, 3, 0.4)
+    assert get_stuck.__name__ in error.stack
+    assert "item 3" in str(error)
+    assert "0.4 s" in str(error)
+    assert "in fast_map" not in error.stack
+
+
+@KINDS
+def test_by_default_it_is_raised_after_the_results_before_it(kind):
+    it = fast_map(lambda n: time.sleep(60 * (n == 2)) or n, kind(range(5)), task_timeout=0.3)
+    assert [next(it), next(it)] == [0, 1]
+    with pytest.raises(TimeoutError) as caught:
+        next(it)
+    assert type(caught.value) is TaskTimeout
+    assert list(it) == []
+
+
+def test_neighbours_in_the_same_process_are_run_again():
+    starts = SharedInts(20)
+
+    def late_neighbours():
+        yield None
+        time.sleep(0.6)
+        yield from range(20)
+
+    def fn(number):
+        if number is None:
+            time.sleep(60)
+        starts[number] += 1
+        time.sleep(0.8)
+        return number
+
+    it = fast_map(fn, late_neighbours(), task_timeout=1, return_exceptions=True, procs_limit=1)
+    assert isinstance(next(it), TaskTimeout)
+    assert list(it) == list(range(20))
+    assert 2 in [starts[number] for number in range(20)]
+
+
+def test_an_item_that_hogs_the_gil_is_blamed_and_not_those_that_wait_for_it():
+    def fn(number):
+        if number == 5:
+            time.sleep(0.1)
+            loop_in_c_with_the_gil()
+        time.sleep(0.2)
+        return number
+
+    results = list(
+        fast_map(fn, range(10), task_timeout=0.5, return_exceptions=True, procs_limit=1)
+    )
+    assert [n for n, result in enumerate(results) if isinstance(result, TaskTimeout)] == [5]
+
+
+def test_quick_items_are_not_touched():
+    assert list(fast_map(abs, range(20_000), task_timeout=5)) == list(range(20_000))
+
+
+def test_many_timeouts_in_a_row():
+    results = list(
+        fast_map(
+            lambda n: time.sleep(60 if n % 3 == 0 else 0) or n,
+            range(30),
+            task_timeout=0.2,
+            return_exceptions=True,
+        )
+    )
+    kinds = collections.Counter(type(result) for result in results)
+    assert kinds == {TaskTimeout: 10, int: 20}
+
+
+def test_an_exit_with_the_status_that_timeouts_use_is_a_crash():
+    it = fast_map(lambda n: os._exit(72), [1], task_timeout=60)
+    with pytest.raises(WorkerCrashed, match="status 72"):
+        next(it)
+
+
+def test_what_the_worker_had_printed_comes_out(capfd):
+    def fn(number):
+        print("before", number)
+        time.sleep(60 * number)
+
+    list(fast_map(fn, [0, 1], task_timeout=0.3, return_exceptions=True, procs_limit=1))
+    assert sorted(capfd.readouterr().out.split("\n")) == ["", "before 0", "before 1"]
+
+
+@pytest.mark.parametrize("value", [True, "1", b"1", [1], 1j])
+def test_what_is_no_number_is_refused(value):
+    with pytest.raises(TypeError, match="task_timeout"):
+        fast_map(abs, [1], task_timeout=value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 0.0, float("nan")])
+def test_what_is_not_above_zero_is_refused(value):
+    with pytest.raises(ValueError, match="task_timeout"):
+        fast_map(abs, [1], task_timeout=value)
+
+
+def test_infinity_is_no_limit():
+    assert list(fast_map(abs, [1], task_timeout=float("inf"))) == [1]
