@@ -30,9 +30,7 @@ def pool_imap(make_input: Callable[[int], Iterable[object]], items: int, chunksi
         exhaust(pool.imap(identity, make_input(items), chunksize=chunksize))
 
 
-def compare(
-    title: str, make_input: Callable[[int], Iterable[object]], repetitions: int
-) -> None:
+def compare(title: str, make_input: Callable[[int], Iterable[object]], repetitions: int) -> None:
     """Measure all contenders over one kind of input and print the table."""
     runs: dict[str, tuple[Callable[[], None], int]] = {
         "map": (lambda: exhaust(map(identity, make_input(ITEMS))), ITEMS),

@@ -77,9 +77,7 @@ def test_a_crash_takes_the_place_of_what_was_lost(kind):
             os.kill(os.getpid(), signal.SIGKILL)
         return number
 
-    results = list(
-        fast_map(die_once, kind(range(300)), return_exceptions=True, procs_limit=3)
-    )
+    results = list(fast_map(die_once, kind(range(300)), return_exceptions=True, procs_limit=3))
     lost = [index for index, result in enumerate(results) if isinstance(result, WorkerCrashed)]
     assert 7 in lost
     assert all(results[index].seq_index == index for index in lost)

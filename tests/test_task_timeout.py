@@ -100,9 +100,7 @@ def test_an_item_that_hogs_the_gil_is_blamed_and_not_those_that_wait_for_it():
         time.sleep(0.2)
         return number
 
-    results = list(
-        fast_map(fn, range(10), task_timeout=0.5, return_exceptions=True, procs_limit=1)
-    )
+    results = list(fast_map(fn, range(10), task_timeout=0.5, return_exceptions=True, procs_limit=1))
     assert [n for n, result in enumerate(results) if isinstance(result, TaskTimeout)] == [5]
 
 
