@@ -11,10 +11,17 @@ threads, and yields the results in order while they arrive::
 See ``help(fast_map.fast_map)``.
 """
 
+import importlib.util as _util
 import sys as _sys
 
 if not _sys.platform.startswith("linux") or _sys.implementation.name != "cpython":
     raise ImportError("fast_map runs on CPython under Linux only: it needs fork, futex and pidfd.")
+
+if _util.find_spec("fast_map._core") is None:
+    raise ImportError(
+        f"the extension of fast_map is not in {__path__[0]}, which looks like its source: "
+        "run Python from another folder, or build it in place with pip install -e ."
+    )
 
 from ._api import fast_map
 from ._core import FastMap
