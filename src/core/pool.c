@@ -70,7 +70,9 @@ has_share(struct fm_pool *pool, unsigned others_active)
     if (others_active == 0) {
         return true;
     }
-    return others_active < fm_roster_share(pool->roster, fm_slots_waiting(pool->slots));
+    /* The caller is among the active already, and is about to take one of the waiting. */
+    uint64_t waiting = fm_slots_waiting(pool->slots);
+    return others_active < fm_roster_share(pool->roster, waiting > 0 ? waiting - 1 : 0);
 }
 
 static void
