@@ -1,13 +1,16 @@
 """Helpers of the tests: memory that workers share, what a process holds, scripts run apart."""
 
+import faulthandler
 import gc
 import mmap
 import os
+import resource
 import select
 import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -92,8 +95,62 @@ class Gate:
         return value
 
 
+class RunLog:
+    """What became of each item: how often it ran, where its last run was, and in what company.
+
+    `together` is the most items that its process ran at the same time during its last run, itself
+    included. An item runs in one place at a time, so each cell has one writer.
+    """
+
+    def __init__(self, count):
+        self.runs = SharedInts(count)
+        self.pids = SharedInts(count)
+        self.together = SharedInts(count)
+        self._lock = threading.Lock()
+        self._here = set()  # what runs in this process
+
+    @contextmanager
+    def run(self, item):
+        """Around one run of an item: gives the number of the run, from 1."""
+        with self._lock:
+            self.runs[item] += 1
+            self.pids[item] = os.getpid()
+            self.together[item] = 0
+            self._here.add(item)
+            for each in self._here:
+                self.together[each] = max(self.together[each], len(self._here))
+        yield self.runs[item]
+        with self._lock:
+            self._here.discard(item)
+
+
 def identity(value):
     return value
+
+
+def die(how):
+    """End this process without a core file or a dump of its stack; how() may take its time."""
+    faulthandler.disable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    how()
+    time.sleep(600)
+
+
+def die_of(number):
+    """End this process by a signal."""
+    die(lambda: os.kill(os.getpid(), number))
+
+
+class Trap:
+    """Calls act(*arguments) in whoever pickles or, if step is "decode", unpickles it."""
+
+    def __init__(self, step, act, *arguments):
+        self.step, self.act, self.arguments = step, act, arguments
+
+    def __reduce__(self):
+        if self.step == "encode":
+            self.act(*self.arguments)
+        return self.act, self.arguments
 
 
 def both_ways(values):
@@ -132,6 +189,7 @@ def drain(iterator):
 
 class ProcessEntry(NamedTuple):
     pid: int
+    name: str
     state: str
     parent: int
     group: int
@@ -146,9 +204,40 @@ def processes():
                 text = Path("/proc", name, "stat").read_text(errors="replace")
             except OSError:
                 continue
-            state, parent, group = text.rpartition(")")[2].split()[:3]
-            found.append(ProcessEntry(int(name), state, int(parent), int(group)))
+            head, _, tail = text.rpartition(")")
+            state, parent, group = tail.split()[:3]
+            comm = head.partition("(")[2]
+            found.append(ProcessEntry(int(name), comm, state, int(parent), int(group)))
     return found
+
+
+def descendants():
+    """The children of this process, and theirs, that still run."""
+    running = [entry for entry in processes() if entry.state not in "ZX"]
+    found, pids = [], {os.getpid()}
+    while below := [entry for entry in running if entry.parent in pids]:
+        found += below
+        pids = {entry.pid for entry in below}
+    return found
+
+
+def worker_pids():
+    """The workers of this process's maps as far as they are set up, successors included."""
+    return [entry.pid for entry in descendants() if entry.name.startswith("fm-w")]
+
+
+def nursery_pids():
+    """The processes that fork the successors of dead workers, one for each map that has any."""
+    return [entry.pid for entry in descendants() if entry.name == "fm-nursery"]
+
+
+def kill_workers(number=signal.SIGKILL):
+    """Kill the workers that there are now, and wait until they have gone: their ids."""
+    pids = worker_pids()
+    for pid in pids:
+        os.kill(pid, number)
+    assert wait_until(lambda: not {entry.pid for entry in descendants()} & set(pids))
+    return pids
 
 
 def child_pids():
@@ -284,6 +373,10 @@ class Script:
     def signal_group(self, number):
         """As a terminal does for Ctrl-C: the parent and its workers all get it."""
         os.killpg(self.group, number)
+
+    def wait(self, timeout=PATIENCE):
+        """Wait for the parent alone: workers may still have its stdout open. The exit status."""
+        return self._process.wait(timeout)
 
     def finish(self, input=None, timeout=PATIENCE):
         """Wait for the end: (exit status, rest of stdout, stderr)."""

@@ -1,16 +1,14 @@
 """Workers that die: noticed at once, told in the position of the items they were running."""
 
 import concurrent.futures
-import faulthandler
 import itertools
 import os
-import resource
 import signal
 import threading
 import time
 
 import pytest
-from support import Gate, SharedInts, child_pids, drain, identity, wait_until
+from support import Gate, SharedInts, child_pids, die, drain, identity, wait_until
 
 from fast_map import WorkerCrashed, fast_map
 
@@ -20,14 +18,6 @@ KINDS = pytest.mark.parametrize("kind", [list, iter], ids=["list", "iterator"])
 def kill_all_workers():
     for pid in child_pids():
         os.kill(pid, signal.SIGKILL)
-
-
-def die(how):
-    """End this process without a core file or a dump of its stack; how() may take its time."""
-    faulthandler.disable()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    how()
-    time.sleep(600)
 
 
 def crash_at(position, how):

@@ -168,3 +168,13 @@ fm_board_adopt_heap(struct fm_board *board, struct fm_heap *heap)
 {
     fm_heap_adopt(heap, is_lost, &board->slots);
 }
+
+void
+fm_board_reclaim(struct fm_board *board, unsigned worker)
+{
+    struct fm_heap heap;
+    fm_heap_init(&heap, &board->arena, worker + 1);
+    fm_board_adopt_heap(board, &heap);
+    fm_heap_fini(&heap);
+    fm_arena_call_waiters(&board->arena);
+}

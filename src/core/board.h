@@ -57,6 +57,10 @@ enum fm_store_result {
 enum fm_store_result fm_board_reserve(struct fm_board *board, struct fm_heap *heap, uint64_t item,
                                       uint64_t size, struct fm_value *value, void **bytes);
 
+/* Parent, for a worker that has ended, before its items are settled: what it had taken for them comes
+ * back. (Once an item is completed it may be consumed, and its block counts as the consumer's.) */
+void fm_board_reclaim(struct fm_board *board, unsigned worker);
+
 /* Successor of a worker, after fm_heap_init: takes over the heap as the dead worker left it. */
 void fm_board_adopt_heap(struct fm_board *board, struct fm_heap *heap);
 

@@ -114,7 +114,13 @@ start_successor(struct fm_monitor *monitor, unsigned worker)
     fm_store_relaxed(&entry->active, 0);
     fm_doorbell_disarm(&entry->work);
     pid_t pid = fm_nursery_fork(&monitor->nursery, worker);
-    if (pid < 0 || watch(ended, pid) < 0) {
+    if (pid < 0) {
+        return false;
+    }
+    if (watch(ended, pid) < 0) {
+        /* It has run nothing: it waits until it is watched. */
+        (void)kill(pid, SIGKILL);
+        (void)fm_nursery_reap(&monitor->nursery, pid);
         return false;
     }
     ended->is_successor = true;
@@ -129,6 +135,7 @@ settle_items(struct fm_monitor *monitor, unsigned worker, struct fm_exit exit)
 {
     struct fm_board *board = monitor->board;
     monitor->last_crash = crash_value(monitor->workers[worker].pid, exit);
+    fm_board_reclaim(board, worker);
     if (exit.code == FM_EXIT_OVERDUE && board->roster.last_words[worker].item != 0) {
         fm_recovery_settle_overdue(&monitor->recovery, worker);
     } else {

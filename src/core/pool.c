@@ -4,6 +4,7 @@
 #include "process.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -16,6 +17,9 @@
 
 /* How long a leader sleeps that may not take the waiting work because others are less busy. */
 #define REJECTED_DELAY FM_MILLISECOND
+
+/* A successor is watched within microseconds, or never, and then has nothing to hurry for. */
+#define WATCH_LOOK_MOST_MS 64
 
 static void
 init_thread(struct fm_pool_thread *thread, struct fm_pool *pool, unsigned number)
@@ -36,9 +40,31 @@ register_thread(struct fm_pool_thread *thread)
     (void)pthread_mutex_unlock(&pool->lock);
 }
 
+/* False if that will not come about: then the items that a dead worker has left are not this one's,
+ * and nobody would notice its end. */
+static bool
+await_watch(const struct fm_pool *pool)
+{
+    struct pollfd watched[] = {
+        {.fd = pool->parent_pidfd, .events = POLLIN},
+        {.fd = pool->close_fd, .events = POLLIN},
+    };
+    int timeout = 1;
+    while (fm_load_relaxed(&pool->self->alive) == 0) {
+        if (poll(watched, 2, timeout) > 0) {
+            return false;
+        }
+        timeout *= timeout < WATCH_LOOK_MOST_MS ? 2 : 1;
+    }
+    return true;
+}
+
 int
 fm_pool_init(struct fm_pool *pool)
 {
+    if (!await_watch(pool)) {
+        return -ECANCELED;
+    }
     pool->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (pool->kick_fd < 0) {
         return -errno;
@@ -336,6 +362,7 @@ next_left_over(struct fm_pool_thread *thread, uint64_t *item)
     if (!fm_load_relaxed(&pool->solo)) {
         return false;
     }
+    announce_finished(thread);
     if (fm_slots_claim_retry(pool->slots, pool->worker, item)) {
         return true;
     }

@@ -102,7 +102,9 @@ struct fm_pool {
     struct fm_pool_thread main_thread;
 };
 
-/* In the worker, right after the fork; 0 or -errno. The caller has set the fields up to close_fd. */
+/* In the worker, right after the fork; 0 or -errno. The caller has set the fields up to close_fd.
+ * Waits until the monitor watches this process: if the nursery died before it could tell of its
+ * child, that never happens. */
 int fm_pool_init(struct fm_pool *pool);
 
 /* Supervisor: starts up to `count` threads more; how many it could. */

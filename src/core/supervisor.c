@@ -60,15 +60,20 @@ take_stack(struct fm_pool *pool, pid_t tid, struct fm_last_words *words)
 static void
 end_overdue(struct fm_pool *pool)
 {
-    struct fm_pool_thread *thread = fm_pool_find_overdue(pool, fm_clock_now(), false);
-    if (thread != NULL && pool->hooks.is_hogged(pool->hooks.context)) {
-        thread = fm_pool_find_overdue(pool, fm_clock_now(), true);
+    if (fm_pool_find_overdue(pool, fm_clock_now(), false) == NULL) {
+        return;
     }
-    if (thread == NULL) {
+    bool hogged = pool->hooks.is_hogged(pool->hooks.context);
+    /* That took a while: the item may be done by now, and another one must not pay for it. */
+    int64_t now = fm_clock_now();
+    struct fm_pool_thread *thread = fm_pool_find_overdue(pool, now, hogged);
+    uint64_t item = thread != NULL ? fm_load_relaxed(&thread->running) : FM_NO_ITEM;
+    if (item == FM_NO_ITEM
+        || now - (int64_t)fm_load_relaxed(&thread->since) <= pool->task_timeout) {
         return;
     }
     struct fm_last_words *words = &pool->roster->last_words[pool->worker];
-    words->item = fm_load_relaxed(&thread->running) + 1;
+    words->item = item + 1;
     take_stack(pool, thread->tid, words);
     leave(pool, FM_EXIT_OVERDUE);
 }
@@ -195,6 +200,9 @@ fm_supervisor_start(struct fm_pool *pool)
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result == 0) {
         (void)pthread_detach(handle);
+    } else {
+        /* A process that can't have its supervisor hasn't set itself up. */
+        fm_store_relaxed(&pool->self->started, 0);
     }
     return -result;
 }

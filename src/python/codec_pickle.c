@@ -7,7 +7,8 @@
  *
  * so that each buffer is copied once, from where it lies into the block. The receiver's objects use
  * the block's memory as it is, if it is large; small ones get a copy of their own, for which the
- * block can be given back at once.
+ * block can be given back at once. So do arguments of items that may be run again: what fn does to
+ * them must not be seen by the next run, and what it keeps would go down with its process.
  */
 #include "codec.h"
 
@@ -261,7 +262,7 @@ fm_pickle_decode_buffers(struct fm_state *state, struct fm_engine *engine,
     if (value->form != FM_FORM_BLOCK || !is_sound(bytes, size)) {
         return fm_codec_damaged();
     }
-    if (size > COPIED_MOST) {
+    if (size > COPIED_MOST && (owns_block || !engine->may_rerun)) {
         *root = fm_view_new_root(state, engine, value, owns_block);
         if (*root == NULL) {
             return NULL;

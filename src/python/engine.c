@@ -47,6 +47,7 @@ fm_engine_new(const struct fm_board_options *options,
     }
     engine->references = 1;
     engine->workers = options->workers;
+    engine->may_rerun = monitoring->replaces;
     engine->generation = fm_process_generation();
     fm_heap_init(&engine->heap, &engine->board.arena, 0);
     return engine;

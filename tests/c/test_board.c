@@ -1,0 +1,334 @@
+#include "board.h"
+
+#include "support.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static struct fm_board *
+make_board(unsigned workers, bool inherited, uint64_t total, uint64_t arena_limit)
+{
+    static struct fm_board board;
+    struct fm_board_options options = {
+        .workers = workers,
+        .buffersize = 5,
+        .inherited = inherited,
+        .total = total,
+        .arena_limit = arena_limit,
+    };
+    CHECK_EQUAL(fm_board_map(&board, &options), 0);
+    return &board;
+}
+
+static struct fm_board *
+make_fed_board(void)
+{
+    return make_board(2, false, FM_UNKNOWN_TOTAL, 10000);
+}
+
+/* The parts lie side by side, each on cache lines of its own. */
+static void
+check_layout(void)
+{
+    struct fm_board *board = make_board(3, false, FM_UNKNOWN_TOTAL, 10000);
+    char *memory = board->memory;
+    char *roster_end = (char *)(board->roster.last_words + 3);
+    char *slots_end = (char *)(board->slots.arguments + 8);
+    CHECK((char *)board->roster.entries >= memory);
+    CHECK(roster_end <= (char *)board->slots.shared);
+    CHECK(slots_end <= memory + board->size);
+    CHECK_EQUAL((uintptr_t)board->slots.shared % FM_CACHE_LINE, 0);
+    CHECK_EQUAL((uintptr_t)board->slots.slots % FM_CACHE_LINE, 0);
+    CHECK_EQUAL(board->slots.mask, 7);
+    CHECK_EQUAL(board->slots.shared->buffersize, 5);
+    CHECK_EQUAL(board->roster.count, 3);
+    CHECK_EQUAL(board->arena.heap_count, 4);
+    memset(board->slots.arguments, 'x', 8 * sizeof *board->slots.arguments);
+    CHECK_EQUAL(fm_load_relaxed(&board->roster.entries[2].alive), 1);
+    fm_board_unmap(board);
+}
+
+static void
+check_unmapped(void)
+{
+    unsigned char there;
+    struct fm_board *board = make_fed_board();
+    void *memory = board->memory;
+    void *arena = board->arena.shared;
+    fm_board_unmap(board);
+    CHECK_EQUAL(mincore(memory, 1, &there), -1);
+    CHECK_EQUAL(mincore(arena, 1, &there), -1);
+}
+
+static void
+check_refused(void)
+{
+    struct fm_board board;
+    static const struct fm_board_options refused[] = {
+        {.workers = 1, .buffersize = 0},
+        {.workers = 1, .buffersize = FM_MAX_CAPACITY + 1},
+        {.workers = 1, .buffersize = UINT64_MAX},
+        {.workers = FM_MAX_WORKERS + 1, .buffersize = 1},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        CHECK_EQUAL(fm_board_map(&board, &refused[i]), -EINVAL);
+    }
+    struct fm_board_options largest = {
+        .workers = FM_MAX_WORKERS, .buffersize = FM_MAX_CAPACITY, .total = FM_UNKNOWN_TOTAL};
+    CHECK_EQUAL(fm_board_map(&board, &largest), 0);
+    fm_board_unmap(&board);
+}
+
+/* ---- payloads ---- */
+
+static void
+check_stored(struct fm_board *board, struct fm_heap *heap, uint64_t size)
+{
+    struct fm_value value = {.outcome = FM_OUTCOME_RESULT};
+    void *bytes;
+    uint64_t found;
+    CHECK_EQUAL(fm_board_reserve(board, heap, 0, size, &value, &bytes), FM_STORE_DONE);
+    CHECK_EQUAL(value.form, size <= FM_INLINE_SIZE ? FM_FORM_INLINE : FM_FORM_BLOCK);
+    memset(bytes, 'z', size);
+    CHECK(fm_board_bytes(board, &value, &found) == bytes);
+    CHECK_EQUAL(found, size);
+    CHECK_EQUAL(value.outcome, FM_OUTCOME_RESULT);
+    fm_board_drop(board, &value);
+    CHECK(fm_arena_has_space(&board->arena, board->arena.limit));
+}
+
+static void
+check_payloads(void)
+{
+    static const uint64_t sizes[] = {0, 1, 47, 48, 49, 64, 256, 257, 9000};
+    struct fm_heap heap;
+    struct fm_board *board = make_fed_board();
+    fm_heap_init(&heap, &board->arena, 1);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        check_stored(board, &heap, sizes[i]);
+    }
+    fm_heap_fini(&heap);
+    fm_board_unmap(board);
+}
+
+/* Beyond the limit only the head of the order gets its way; what no heap can hold nobody. */
+static void
+check_full(void)
+{
+    struct fm_heap heap;
+    struct fm_value value;
+    struct fm_value second;
+    void *bytes;
+    struct fm_board *board = make_fed_board();
+    fm_heap_init(&heap, &board->arena, 2);
+    CHECK_EQUAL(fm_board_reserve(board, &heap, 3, 8000, &value, &bytes), FM_STORE_DONE);
+    CHECK_EQUAL(fm_board_reserve(board, &heap, 3, 8000, &second, &bytes), FM_STORE_FULL);
+    CHECK_EQUAL(fm_board_reserve(board, &heap, 3, 48, &second, &bytes), FM_STORE_DONE);
+    CHECK_EQUAL(fm_board_reserve(board, &heap, 0, 8000, &second, &bytes), FM_STORE_DONE);
+    fm_board_drop(board, &second);
+    CHECK_EQUAL(fm_board_reserve(board, &heap, 3, 8000, &second, &bytes), FM_STORE_FULL);
+    fm_slots_set_consumed(&board->slots, 3);
+    CHECK_EQUAL(fm_board_reserve(board, &heap, 3, 8000, &second, &bytes), FM_STORE_DONE);
+    fm_board_drop(board, &second);
+    CHECK_EQUAL(fm_board_reserve(board, &heap, 3, UINT64_MAX / 2, &second, &bytes),
+                FM_STORE_TOO_LARGE);
+    fm_board_drop(board, &value);
+    CHECK_EQUAL(fm_board_reserve(board, &heap, 4, 8000, &value, &bytes), FM_STORE_DONE);
+    fm_heap_fini(&heap);
+    fm_board_unmap(board);
+}
+
+/* ---- who is woken by what ---- */
+
+struct wait {
+    struct fm_board *board;
+    uint64_t item;
+    uint64_t size;
+    fm_atomic_u32 begun;
+    fm_atomic_u32 result; /* of fm_board_await_space, plus 1 */
+    int64_t woken;
+};
+
+static void *
+await_space(void *argument)
+{
+    struct wait *wait = argument;
+    fm_store_release(&wait->begun, 1);
+    bool result = fm_board_await_space(wait->board, wait->item, wait->size);
+    wait->woken = fm_clock_now();
+    fm_store_release(&wait->result, result + 1);
+    return NULL;
+}
+
+enum event { EVENT_RETURN, EVENT_HEAD, EVENT_END };
+
+/* A wait for space ends by what ends it, not by its slice. */
+static void
+check_await(enum event event)
+{
+    struct fm_heap heap;
+    struct fm_value value;
+    void *bytes;
+    struct fm_board *board = make_fed_board();
+    struct wait wait = {.board = board, .item = 3, .size = 8000};
+    fm_heap_init(&heap, &board->arena, 1);
+    CHECK_EQUAL(fm_board_reserve(board, &heap, 1, 8000, &value, &bytes), FM_STORE_DONE);
+    pthread_t thread = test_thread(await_space, &wait);
+    while (fm_load_relaxed(&board->arena.shared->space_waiters) == 0) {
+        test_sleep(FM_MILLISECOND);
+    }
+    test_sleep(10 * FM_MILLISECOND);
+    CHECK_EQUAL(fm_load_acquire(&wait.result), 0);
+    int64_t start = fm_clock_now();
+    if (event == EVENT_RETURN) {
+        fm_board_drop(board, &value);
+    } else if (event == EVENT_HEAD) {
+        fm_board_consumed(board, 3);
+    } else {
+        fm_board_end(board);
+    }
+    test_join_thread(thread);
+    CHECK_EQUAL(fm_load_acquire(&wait.result), event == EVENT_END ? 1 : 2);
+    CHECK(wait.woken - start < FM_DOORBELL_SLICE / 2);
+    CHECK_EQUAL(fm_load_relaxed(&board->arena.shared->space_waiters), 0);
+    fm_heap_fini(&heap);
+    fm_board_unmap(board);
+}
+
+/* Unserved, it looks for itself after a slice; served already, it doesn't sleep. */
+static void
+check_await_slices(void)
+{
+    struct fm_heap heap;
+    struct fm_value value;
+    void *bytes;
+    struct fm_board *board = make_fed_board();
+    fm_heap_init(&heap, &board->arena, 1);
+    int64_t start = fm_clock_now();
+    CHECK(fm_board_await_space(board, 3, 8000));
+    CHECK(fm_clock_now() - start < FM_DOORBELL_SLICE / 2);
+    CHECK_EQUAL(fm_board_reserve(board, &heap, 1, 8000, &value, &bytes), FM_STORE_DONE);
+    start = fm_clock_now();
+    CHECK(fm_board_await_space(board, 3, 8000));
+    CHECK(fm_clock_now() - start >= FM_DOORBELL_SLICE);
+    fm_board_end(board);
+    start = fm_clock_now();
+    CHECK(!fm_board_await_space(board, 3, 8000));
+    CHECK(fm_clock_now() - start < FM_DOORBELL_SLICE / 2);
+    fm_heap_fini(&heap);
+    fm_board_unmap(board);
+}
+
+static uint64_t
+wanted_by_worker(struct fm_board *board, unsigned worker)
+{
+    return fm_doorbell_wanted(&board->roster.entries[worker].work);
+}
+
+static void
+check_consumed_wakes_feeder(void)
+{
+    struct fm_board *board = make_fed_board();
+    struct fm_doorbell *feeder = &board->slots.shared->feeder;
+    (void)fm_doorbell_arm(&board->roster.entries[0].work, 1);
+    (void)fm_doorbell_arm(feeder, 1);
+    fm_board_consumed(board, 1); /* nobody has said that it waits, so nobody looks */
+    CHECK_EQUAL(fm_doorbell_wanted(feeder), 1);
+    fm_slots_await_room(&board->slots);
+    (void)fm_doorbell_arm(feeder, 3);
+    fm_board_consumed(board, 2);
+    CHECK_EQUAL(fm_load_relaxed(&board->slots.shared->consumed), 2);
+    CHECK_EQUAL(fm_doorbell_wanted(feeder), 3);
+    fm_board_consumed(board, 4);
+    CHECK_EQUAL(fm_doorbell_wanted(feeder), FM_NOBODY);
+    (void)fm_doorbell_arm(feeder, 6);
+    fm_board_consumed_one(board, 5);
+    CHECK_EQUAL(fm_doorbell_wanted(feeder), 6);
+    fm_board_consumed_one(board, 6);
+    CHECK_EQUAL(fm_doorbell_wanted(feeder), FM_NOBODY);
+    CHECK_EQUAL(fm_load_relaxed(&feeder->rings), 2);
+    /* That is the feeder's affair; workers have nothing new yet. */
+    CHECK_EQUAL(wanted_by_worker(board, 0), 1);
+    fm_board_unmap(board);
+}
+
+/* With inherited input the consumer itself makes items claimable, and wakes workers for them. */
+static void
+check_consumed_wakes_workers(void)
+{
+    struct fm_board *board = make_board(3, true, 100, 10000);
+    fm_slots_await_room(&board->slots);
+    for (unsigned i = 0; i < 3; i++) {
+        (void)fm_doorbell_arm(&board->roster.entries[i].work, 6 + i);
+    }
+    fm_board_consumed(board, 1);
+    CHECK_EQUAL(wanted_by_worker(board, 0), FM_NOBODY);
+    CHECK_EQUAL(wanted_by_worker(board, 1), 7);
+    fm_board_consumed_one(board, 2);
+    CHECK_EQUAL(fm_load_relaxed(&board->slots.shared->consumed), 2);
+    CHECK_EQUAL(wanted_by_worker(board, 1), FM_NOBODY);
+    CHECK_EQUAL(wanted_by_worker(board, 2), 8);
+    (void)fm_doorbell_arm(&board->roster.entries[0].work, 8);
+    (void)fm_doorbell_arm(&board->roster.entries[1].work, 8);
+    fm_board_consumed_one(board, 3); /* one item, one worker */
+    CHECK_EQUAL((wanted_by_worker(board, 0) == 8) + (wanted_by_worker(board, 1) == 8)
+                    + (wanted_by_worker(board, 2) == 8),
+                2);
+    fm_board_consumed(board, 3); /* and now whoever was overlooked */
+    for (unsigned i = 0; i < 3; i++) {
+        CHECK_EQUAL(wanted_by_worker(board, i), FM_NOBODY);
+    }
+    fm_board_unmap(board);
+}
+
+static void
+check_call_workers(void)
+{
+    struct fm_board *board = make_fed_board();
+    (void)fm_doorbell_arm(&board->roster.entries[0].work, 1);
+    (void)fm_doorbell_arm(&board->roster.entries[1].work, 2);
+    fm_slots_publish(&board->slots, 0);
+    fm_slots_announce(&board->slots, 1);
+    fm_board_call_workers(board, 1);
+    CHECK_EQUAL(wanted_by_worker(board, 0), FM_NOBODY);
+    CHECK_EQUAL(wanted_by_worker(board, 1), 2);
+    fm_board_unmap(board);
+}
+
+static void
+check_ending(void)
+{
+    struct fm_board *board = make_fed_board();
+    struct fm_slots_shared *shared = board->slots.shared;
+    uint32_t feeder = fm_doorbell_arm(&shared->feeder, 1000);
+    uint32_t consumer = fm_doorbell_arm(&shared->consumer, 1000);
+    uint32_t worker = fm_doorbell_arm(&board->roster.entries[1].work, 1000);
+    CHECK_EQUAL(fm_load_acquire(&shared->ended), 0);
+    fm_board_end(board);
+    CHECK_EQUAL(fm_load_acquire(&shared->ended), 1);
+    CHECK_EQUAL(fm_doorbell_wait(&shared->feeder, feeder, FM_FOREVER), -EAGAIN);
+    CHECK_EQUAL(fm_doorbell_wait(&shared->consumer, consumer, FM_FOREVER), -EAGAIN);
+    CHECK_EQUAL(fm_doorbell_wait(&board->roster.entries[1].work, worker, FM_FOREVER), -EAGAIN);
+    fm_board_unmap(board);
+}
+
+int
+main(void)
+{
+    (void)alarm(CHECK_TIME_LIMIT);
+    check_layout();
+    check_unmapped();
+    check_refused();
+    check_payloads();
+    check_full();
+    check_await(EVENT_RETURN);
+    check_await(EVENT_HEAD);
+    check_await(EVENT_END);
+    check_await_slices();
+    check_consumed_wakes_feeder();
+    check_consumed_wakes_workers();
+    check_call_workers();
+    check_ending();
+    return 0;
+}

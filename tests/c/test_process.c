@@ -1,0 +1,214 @@
+#include "process.h"
+
+#include "clock.h"
+#include "support.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+static void
+sleep_on(void *argument)
+{
+    (void)argument;
+    for (;;) {
+        (void)pause();
+    }
+}
+
+static void
+exit_with(void *argument)
+{
+    _exit(*(int *)argument);
+}
+
+static int
+open_child(pid_t pid)
+{
+    int pidfd = fm_process_open(pid);
+    CHECK(pidfd >= 0);
+    return pidfd;
+}
+
+static void
+wait_for_end(int pidfd)
+{
+    struct pollfd watched = {.fd = pidfd, .events = POLLIN};
+    CHECK_EQUAL(poll(&watched, 1, 5000), 1);
+    CHECK(fm_process_has_ended(pidfd));
+}
+
+static void
+check_killed(int signal)
+{
+    pid_t pid = test_fork(sleep_on, NULL);
+    int pidfd = open_child(pid);
+    CHECK(!fm_process_has_ended(pidfd));
+    fm_process_kill(pidfd, signal);
+    wait_for_end(pidfd);
+    struct fm_exit result = fm_process_reap(pid);
+    CHECK(result.known);
+    CHECK_EQUAL(result.signal, signal);
+    CHECK_EQUAL(result.code, 0);
+    CHECK_EQUAL(kill(pid, 0), -1); /* no zombie is left */
+    fm_process_kill(pidfd, SIGKILL); /* harmless by now */
+    CHECK(fm_process_has_ended(pidfd));
+    (void)close(pidfd);
+}
+
+static void
+check_exited(int code)
+{
+    pid_t pid = test_fork(exit_with, &code);
+    int pidfd = open_child(pid);
+    wait_for_end(pidfd);
+    struct fm_exit result = fm_process_reap(pid);
+    CHECK(result.known);
+    CHECK_EQUAL(result.code, code);
+    CHECK_EQUAL(result.signal, 0);
+    (void)close(pidfd);
+}
+
+static void
+check_reaped_by_somebody_else(void)
+{
+    int code = 3;
+    int status;
+    pid_t pid = test_fork(exit_with, &code);
+    CHECK_EQUAL(waitpid(pid, &status, 0), pid);
+    CHECK(!fm_process_reap(pid).known);
+    CHECK_EQUAL(fm_process_open(pid), -ESRCH);
+}
+
+static void
+check_children_discarded(void *ignored)
+{
+    int code = 3;
+    (void)ignored;
+    (void)signal(SIGCHLD, SIG_IGN);
+    pid_t pid = test_fork(exit_with, &code);
+    CHECK(!fm_process_reap(pid).known);
+    CHECK_EQUAL(kill(pid, 0), -1); /* but it was waited for */
+}
+
+static void
+handle_alarm(int number)
+{
+    (void)number;
+}
+
+static void
+check_reap_interrupted(void *ignored)
+{
+    int code = 4;
+    (void)ignored;
+    struct sigaction action = {.sa_handler = handle_alarm};
+    CHECK_EQUAL(sigaction(SIGUSR1, &action, NULL), 0);
+    pid_t pid = test_fork(sleep_on, NULL);
+    pid_t sender = fork();
+    CHECK(sender >= 0);
+    if (sender == 0) {
+        for (int i = 0; i < 20; i++) {
+            test_sleep(FM_MILLISECOND);
+            (void)kill(getppid(), SIGUSR1);
+        }
+        (void)kill(pid, SIGTERM);
+        _exit(code);
+    }
+    CHECK_EQUAL(fm_process_reap(pid).signal, SIGTERM);
+    CHECK_EQUAL(fm_process_reap(sender).code, code);
+}
+
+/* ---- threads ---- */
+
+struct bystander {
+    fm_atomic_u32 tid;
+    fm_atomic_u32 stop;
+    bool burns;
+};
+
+static void *
+stand_by(void *argument)
+{
+    struct bystander *self = argument;
+    fm_process_name_thread("R) R (fm-a-long-name-that-is-cut");
+    fm_store_release(&self->tid, (uint32_t)fm_process_thread_id());
+    while (!fm_load_acquire(&self->stop)) {
+        if (self->burns) {
+            test_burn(100 * FM_MICROSECOND);
+        } else {
+            test_sleep(5 * FM_MILLISECOND);
+        }
+    }
+    return NULL;
+}
+
+static void
+check_name(pid_t tid, const char *expected)
+{
+    char path[64];
+    char name[32] = "";
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/comm", (int)tid);
+    FILE *file = fopen(path, "r");
+    CHECK(file != NULL);
+    CHECK(fgets(name, sizeof name, file) != NULL);
+    (void)fclose(file);
+    name[strcspn(name, "\n")] = '\0';
+    CHECK_EQUAL(strcmp(name, expected), 0);
+}
+
+static unsigned
+times_runnable(pid_t tid, unsigned looks)
+{
+    unsigned times = 0;
+    for (unsigned i = 0; i < looks; i++) {
+        times += fm_process_thread_is_runnable(tid);
+        test_sleep(FM_MILLISECOND);
+    }
+    return times;
+}
+
+/* A thread that computes is runnable whether or not it has a CPU, one that sleeps hardly ever. */
+static void
+check_bystander(bool burns)
+{
+    struct bystander bystander = {.burns = burns};
+    unsigned before = fm_process_thread_count();
+    pthread_t thread = test_thread(stand_by, &bystander);
+    while (fm_load_acquire(&bystander.tid) == 0) {
+        test_sleep(FM_MILLISECOND);
+    }
+    pid_t tid = (pid_t)fm_load_acquire(&bystander.tid);
+    CHECK(tid != fm_process_thread_id());
+    CHECK_EQUAL(fm_process_thread_count(), before + 1);
+    check_name(tid, "R) R (fm-a-long");
+    unsigned times = times_runnable(tid, 100);
+    CHECK(burns ? times > 80 : times < 20);
+    fm_store_release(&bystander.stop, 1);
+    test_join_thread(thread);
+}
+
+int
+main(void)
+{
+    (void)alarm(CHECK_TIME_LIMIT);
+    check_killed(SIGKILL);
+    check_killed(SIGTERM);
+    check_exited(0);
+    check_exited(1);
+    check_exited(255);
+    check_reaped_by_somebody_else();
+    test_run("SIGCHLD ignored", check_children_discarded, NULL);
+    test_run("reaping interrupted", check_reap_interrupted, NULL);
+    CHECK_EQUAL(fm_process_thread_id(), getpid());
+    CHECK(fm_process_thread_count() >= 1);
+    check_bystander(false);
+    check_bystander(true);
+    CHECK(fm_process_thread_is_runnable(fm_process_thread_id()));
+    CHECK(!fm_process_thread_is_runnable(0x7ffffff0));
+    CHECK(fm_process_open(0x7ffffff0) < 0);
+    return 0;
+}

@@ -1,0 +1,145 @@
+#include "shm.h"
+
+#include "support.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#define MIB ((size_t)1 << 20)
+
+static char *
+map(size_t size)
+{
+    void *memory;
+    CHECK_EQUAL(fm_shm_map(size, &memory), 0);
+    return memory;
+}
+
+static void
+check_zeroed(void)
+{
+    char *memory = map(MIB);
+    for (size_t i = 0; i < MIB; i++) {
+        CHECK_EQUAL(memory[i], 0);
+    }
+    fm_shm_unmap(memory, MIB);
+    unsigned char there;
+    CHECK_EQUAL(mincore(memory, 1, &there), -1);
+    CHECK_EQUAL(errno, ENOMEM);
+}
+
+static void
+write_mark(void *memory)
+{
+    strcpy(memory, "from the child");
+}
+
+static void
+check_shared(void)
+{
+    char *memory = map(100);
+    test_join(test_fork(write_mark, memory));
+    CHECK_EQUAL(strcmp(memory, "from the child"), 0);
+    fm_shm_unmap(memory, 100);
+}
+
+static void
+check_refused(void)
+{
+    void *memory = NULL;
+    CHECK(fm_shm_map(SIZE_MAX / 2, &memory) < 0);
+    CHECK(fm_shm_map(0, &memory) < 0);
+    CHECK(memory == NULL);
+}
+
+static void
+check_most(void)
+{
+    void *memory;
+    size_t size = 0;
+    CHECK_EQUAL(fm_shm_map_most(8 * MIB, MIB, &memory, &size), 0);
+    CHECK_EQUAL(size, 8 * MIB);
+    fm_shm_unmap(memory, size);
+    /* More than there is address for: halved until it fits. */
+    CHECK_EQUAL(fm_shm_map_most((size_t)1 << 60, MIB, &memory, &size), 0);
+    CHECK(size >= (size_t)1 << 30 && size < (size_t)1 << 48);
+    CHECK_EQUAL(size & (size - 1), 0);
+    ((char *)memory)[size - 1] = 1;
+    fm_shm_unmap(memory, size);
+    CHECK(fm_shm_map_most((size_t)1 << 60, (size_t)1 << 59, &memory, &size) < 0);
+    CHECK(fm_shm_map_most(MIB, 2 * MIB, &memory, &size) < 0);
+}
+
+/* Sanitizers reserve more address space than any limit would leave. */
+static void
+check_limited(void *ignored)
+{
+    (void)ignored;
+    struct rlimit limit = {.rlim_cur = 64 * MIB, .rlim_max = 64 * MIB};
+    void *memory;
+    size_t size = 0;
+    CHECK_EQUAL(setrlimit(RLIMIT_AS, &limit), 0);
+    CHECK_EQUAL(fm_shm_map(128 * MIB, &memory), -ENOMEM);
+    CHECK_EQUAL(fm_shm_map_most(1024 * MIB, MIB, &memory, &size), 0);
+    CHECK(size == 32 * MIB || size == 16 * MIB);
+    CHECK_EQUAL(fm_shm_map_most(1024 * MIB, 512 * MIB, &memory, &size), -ENOMEM);
+}
+
+static size_t
+resident_pages(char *memory, size_t size)
+{
+    unsigned char pages[64];
+    size_t count = 0;
+    CHECK(size / 4096 <= sizeof pages);
+    CHECK_EQUAL(mincore(memory, size, pages), 0);
+    for (size_t i = 0; i < size / 4096; i++) {
+        count += pages[i] & 1;
+    }
+    return count;
+}
+
+static void
+discard_in_child(void *memory)
+{
+    /* From within the first page to within the last one: whole pages between them go. */
+    fm_shm_discard((char *)memory + 1, 8 * 4096 - 2);
+}
+
+static void
+check_discard(void)
+{
+    size_t size = 8 * 4096;
+    char *memory = map(size);
+    memset(memory, 'x', size);
+    CHECK_EQUAL(resident_pages(memory, size), 8);
+    fm_shm_discard(memory + 5, 4096); /* no whole page */
+    fm_shm_discard(memory + 5, 0);
+    CHECK_EQUAL(resident_pages(memory, size), 8);
+    test_join(test_fork(discard_in_child, memory));
+    CHECK_EQUAL(resident_pages(memory, size), 2);
+    for (size_t i = 0; i < size; i++) {
+        bool kept = i < 4096 || i >= 7 * 4096;
+        CHECK_EQUAL(memory[i], kept ? 'x' : 0);
+    }
+    memset(memory, 'y', size);
+    CHECK_EQUAL(memory[4096], 'y');
+    fm_shm_unmap(memory, size);
+}
+
+int
+main(void)
+{
+    (void)alarm(CHECK_TIME_LIMIT);
+    check_zeroed();
+    check_shared();
+    check_refused();
+    check_most();
+    check_discard();
+    if (!CHECK_SANITIZED) {
+        test_run("limited address space", check_limited, NULL);
+    }
+    return 0;
+}
