@@ -155,8 +155,8 @@ def explain_decoding_error(error: BaseException, index: int) -> BaseException:
 def _attribute(
     error: BaseException, index: int, text: str | None, note: str | None
 ) -> BaseException:
-    # An exception class may refuse attributes. The cause goes past that; to the others the exception
-    # itself is preferred.
+    # A class of exceptions may refuse attributes. The cause goes past that; to the others the
+    # exception itself is preferred.
     if text is not None:
         BaseException.__setattr__(error, "__cause__", RemoteTraceback(text))
     with contextlib.suppress(Exception):

@@ -211,35 +211,6 @@ def processes():
     return found
 
 
-def descendants():
-    """The children of this process, and theirs, that still run."""
-    running = [entry for entry in processes() if entry.state not in "ZX"]
-    found, pids = [], {os.getpid()}
-    while below := [entry for entry in running if entry.parent in pids]:
-        found += below
-        pids = {entry.pid for entry in below}
-    return found
-
-
-def worker_pids():
-    """The workers of this process's maps as far as they are set up, successors included."""
-    return [entry.pid for entry in descendants() if entry.name.startswith("fm-w")]
-
-
-def nursery_pids():
-    """The processes that fork the successors of dead workers, one for each map that has any."""
-    return [entry.pid for entry in descendants() if entry.name == "fm-nursery"]
-
-
-def kill_workers(number=signal.SIGKILL):
-    """Kill the workers that there are now, and wait until they have gone: their ids."""
-    pids = worker_pids()
-    for pid in pids:
-        os.kill(pid, number)
-    assert wait_until(lambda: not {entry.pid for entry in descendants()} & set(pids))
-    return pids
-
-
 def child_pids():
     """The children of this process, also those that nobody has waited for yet."""
     return frozenset(entry.pid for entry in processes() if entry.parent == os.getpid())
@@ -298,7 +269,8 @@ def leaves_nothing(timeout=2.0):
     before = Footprint.now()
     yield
     wait_until(lambda: Footprint.now() == before, timeout)
-    assert Footprint.now() == before
+    after = Footprint.now()
+    assert after == before, f"there were {before}, and now {after}"
 
 
 def assert_repeatable_without_growth(action, times=8):

@@ -23,8 +23,8 @@ from support import (
     run_script,
     time_limit,
     wait_until,
-    worker_pids,
 )
+from worker_processes import descendants
 
 from fast_map import WorkerCrashed, fast_map
 
@@ -198,8 +198,11 @@ def checksum_the_second_time(log):
     return fn
 
 
-@pytest.mark.parametrize("make", [bytes, bytearray, lambda b: np.frombuffer(b, np.uint8).copy()],
-                         ids=["bytes", "bytearray", "array"])
+def array_of(block):
+    return np.frombuffer(block, np.uint8).copy()
+
+
+@pytest.mark.parametrize("make", [bytes, bytearray, array_of])
 def test_large_arguments_are_whole_for_the_second_run(make):
     log = RunLog(8)
     blocks = [pattern((index + 1 << 20) + 13 * index) for index in range(8)]
@@ -339,7 +342,8 @@ def test_retries_out_of_range_are_refused(retries):
         fast_map(identity, [1], retries=retries)
 
 
-def test_without_retries_there_is_no_process_but_the_workers():
+@pytest.mark.parametrize(("retries", "others"), [(0, 0), (1, 1)])
+def test_there_is_no_process_but_the_workers_without_retries(retries, others):
     gate = Gate()
-    it = fast_map(gate.hold, range(4), procs_limit=2, threads_limit=2)
-    assert wait_until(lambda: len(worker_pids()) == 2)
+    with fast_map(gate.hold, range(4), procs_limit=2, retries=retries):
+        assert wait_until(lambda: len(descendants()) == 2 + others)

@@ -10,17 +10,19 @@ import pytest
 from support import (
     Gate,
     SharedInts,
-    child_pids,
-    descendants,
     drain,
     identity,
-    kill_workers,
     leaves_nothing,
-    nursery_pids,
     pattern,
-    processes,
     run_script,
     wait_until,
+)
+from worker_processes import (
+    descendants,
+    kill_processes,
+    kill_workers,
+    nursery_pids,
+    still_running,
     worker_pids,
 )
 
@@ -137,15 +139,14 @@ def test_workers_killed_while_they_start_are_replaced(kind, pause):
     assert wait_until(nursery_pids)
     for _ in range(5):
         time.sleep(pause)
-        nursery = set(nursery_pids())
-        for entry in descendants():
-            # Forked by the nursery, it goes by its name at first.
-            if entry.pid not in nursery or entry.parent in nursery:
-                os.kill(entry.pid, signal.SIGKILL)
+        # What the nursery has forked goes by its name at first.
+        nursery = {entry.pid for entry in descendants() if entry.parent == os.getpid()}
+        nursery &= set(nursery_pids())
+        kill_processes([entry.pid for entry in descendants() if entry.pid not in nursery])
     assert list(it) == list(range(1000))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGABRT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM])
 def test_any_signal_that_kills_will_do(number):
     gate = Gate()
     it = fast_map(gate.hold, iter(range(4)), procs_limit=2, return_exceptions=True)
@@ -195,13 +196,7 @@ def test_two_maps_recover_side_by_side():
 
 
 def kill_nursery():
-    (pid,) = nursery_pids()
-    os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: pid not in child_pids())
-
-
-def still_running(pids):
-    return {entry.pid for entry in processes() if entry.state not in "ZX"} & set(pids)
+    kill_processes(nursery_pids())
 
 
 def start_slow_map(**options):
@@ -238,21 +233,23 @@ def test_without_its_nursery_a_map_goes_on_with_the_workers_that_live():
     ]
 
 
-@pytest.mark.parametrize("nursery_first", [True, False])
-def test_without_nursery_and_workers_the_end_is_an_error(nursery_first):
+@pytest.mark.parametrize("replaced_once", [False, True])
+def test_without_nursery_and_workers_the_end_is_an_error(replaced_once):
     it = start_slow_map(retries=3)
-    if nursery_first:
-        kill_nursery()
-    kill_workers()
-    if not nursery_first:
-        kill_nursery()
+    if replaced_once:
         kill_workers()
+        await_workers(2)
+    pids = worker_pids()
+    kill_nursery()
+    kill_processes(pids)
     start = time.monotonic()
     results, error = drain(it)
     assert time.monotonic() - start < 5
     assert results == list(range(5, 5 + len(results)))
     assert type(error) is WorkerCrashed
-    assert (error.signal, error.seq_index) == (signal.SIGKILL, 5 + len(results))
+    assert error.seq_index == 5 + len(results)
+    # How a successor ended is known to its parent only, and that was the nursery.
+    assert (error.exitcode, error.signal) == (None, None if replaced_once else signal.SIGKILL)
 
 
 def test_successors_end_with_the_map_even_if_their_nursery_has_died():
@@ -270,13 +267,13 @@ def test_successors_end_with_the_map_even_if_their_nursery_has_died():
 def test_the_nursery_killed_in_the_midst_of_recoveries(round_):
     """At whatever instant: a result or an error for each item, and no process that stays."""
     it = start_slow_map(return_exceptions=True)
-    seen = set(worker_pids())
     (nursery,) = nursery_pids()
-    for pid in worker_pids():
+    seen = set(worker_pids())
+    for pid in seen:
         os.kill(pid, signal.SIGKILL)
     time.sleep(0.0004 * round_)
+    seen |= {entry.pid for entry in descendants()}
     os.kill(nursery, signal.SIGKILL)
-    seen |= set(worker_pids())
     results, error = drain(it)
     assert [getattr(r, "seq_index", r) for r in results] == list(range(5, 5 + len(results)))
     assert len(results) == 1995 if error is None else type(error) is WorkerCrashed

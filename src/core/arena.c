@@ -111,19 +111,19 @@ class_of(uint64_t size)
 }
 
 static uint64_t
-class_capacity(unsigned class)
+class_capacity(unsigned size_class)
 {
-    return (UINT64_C(4) + class % 4) << (SMALLEST_SHIFT - 2 + class / 4);
+    return (UINT64_C(4) + size_class % 4) << (SMALLEST_SHIFT - 2 + size_class / 4);
 }
 
 static void
 push_free(struct fm_heap *heap, uint64_t offset)
 {
     struct fm_block *block = block_of(heap->arena, offset);
-    unsigned class = class_of(block->capacity);
+    unsigned size_class = class_of(block->capacity);
     block->taken = 0;
-    fm_store_relaxed(&block->next, heap->free[class]);
-    heap->free[class] = offset;
+    fm_store_relaxed(&block->next, heap->free[size_class]);
+    heap->free[size_class] = offset;
     heap->free_bytes += block->capacity;
 }
 
@@ -152,12 +152,12 @@ collect_returned(struct fm_heap *heap)
 }
 
 static uint64_t
-pop_free(struct fm_heap *heap, unsigned class)
+pop_free(struct fm_heap *heap, unsigned size_class)
 {
-    uint64_t offset = heap->free[class];
+    uint64_t offset = heap->free[size_class];
     if (offset != 0) {
         struct fm_block *block = block_of(heap->arena, offset);
-        heap->free[class] = fm_load_relaxed(&block->next);
+        heap->free[size_class] = fm_load_relaxed(&block->next);
         /* What was discarded no longer counts, though its blocks are still in the lists. */
         heap->free_bytes -= block->capacity < heap->free_bytes ? block->capacity : heap->free_bytes;
     }
@@ -201,8 +201,8 @@ fm_heap_adopt(struct fm_heap *heap,
 static void
 discard_free_pages(struct fm_heap *heap)
 {
-    for (unsigned class = 0; class < FM_ARENA_CLASSES; class++) {
-        uint64_t offset = heap->free[class];
+    for (unsigned size_class = 0; size_class < FM_ARENA_CLASSES; size_class++) {
+        uint64_t offset = heap->free[size_class];
         while (offset != 0) {
             struct fm_block *block = block_of(heap->arena, offset);
             fm_shm_discard(block + 1, block->capacity);
@@ -213,9 +213,9 @@ discard_free_pages(struct fm_heap *heap)
 }
 
 static uint64_t
-make_block(struct fm_heap *heap, unsigned class)
+make_block(struct fm_heap *heap, unsigned size_class)
 {
-    uint64_t capacity = class_capacity(class);
+    uint64_t capacity = class_capacity(size_class);
     uint64_t end = (heap->number + 1) * heap->arena->heap_size;
     if (capacity > end || heap->shared->top + sizeof(struct fm_block) > end - capacity) {
         return 0;
@@ -236,11 +236,11 @@ make_block(struct fm_heap *heap, unsigned class)
 
 /* The heap has no address space left: a free block of a larger class must do. */
 static uint64_t
-pop_free_larger(struct fm_heap *heap, unsigned class)
+pop_free_larger(struct fm_heap *heap, unsigned size_class)
 {
     uint64_t offset = 0;
-    while (offset == 0 && ++class < FM_ARENA_CLASSES) {
-        offset = pop_free(heap, class);
+    while (offset == 0 && ++size_class < FM_ARENA_CLASSES) {
+        offset = pop_free(heap, size_class);
     }
     return offset;
 }
@@ -261,15 +261,15 @@ fm_heap_take(struct fm_heap *heap, uint64_t item, uint64_t size, uint64_t *offse
     if (size > heap->arena->heap_size) {
         return -ENOMEM;
     }
-    unsigned class = class_of(size);
+    unsigned size_class = class_of(size);
     (void)pthread_mutex_lock(&heap->lock);
     collect_returned(heap);
-    uint64_t found = pop_free(heap, class);
+    uint64_t found = pop_free(heap, size_class);
     if (found == 0) {
-        found = make_block(heap, class);
+        found = make_block(heap, size_class);
     }
     if (found == 0) {
-        found = pop_free_larger(heap, class);
+        found = pop_free_larger(heap, size_class);
     }
     if (found != 0) {
         hand_out(heap, found, item);

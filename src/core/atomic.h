@@ -25,22 +25,25 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2,
 #define fm_store_relaxed(field, value) atomic_store_explicit((field), (value), memory_order_relaxed)
 #define fm_store_release(field, value) atomic_store_explicit((field), (value), memory_order_release)
 #define fm_store_seq_cst(field, value) atomic_store_explicit((field), (value), memory_order_seq_cst)
-#define fm_add_relaxed(field, value) atomic_fetch_add_explicit((field), (value), memory_order_relaxed)
-#define fm_add_seq_cst(field, value) atomic_fetch_add_explicit((field), (value), memory_order_seq_cst)
-#define fm_sub_seq_cst(field, value) atomic_fetch_sub_explicit((field), (value), memory_order_seq_cst)
-#define fm_exchange_acquire(field, value) \
+#define fm_add_relaxed(field, value)                                                               \
+    atomic_fetch_add_explicit((field), (value), memory_order_relaxed)
+#define fm_add_seq_cst(field, value)                                                               \
+    atomic_fetch_add_explicit((field), (value), memory_order_seq_cst)
+#define fm_sub_seq_cst(field, value)                                                               \
+    atomic_fetch_sub_explicit((field), (value), memory_order_seq_cst)
+#define fm_exchange_acquire(field, value)                                                          \
     atomic_exchange_explicit((field), (value), memory_order_acquire)
 
 /* Compare-and-swap; on failure *expected holds what was found. */
-#define fm_cas_relaxed(field, expected, desired)                                  \
-    atomic_compare_exchange_weak_explicit((field), (expected), (desired),         \
-                                          memory_order_relaxed, memory_order_relaxed)
-#define fm_cas_release(field, expected, desired)                                  \
-    atomic_compare_exchange_weak_explicit((field), (expected), (desired),         \
-                                          memory_order_release, memory_order_relaxed)
-#define fm_cas_seq_cst(field, expected, desired)                                  \
-    atomic_compare_exchange_strong_explicit((field), (expected), (desired),       \
-                                            memory_order_seq_cst, memory_order_relaxed)
+#define fm_cas_relaxed(field, expected, desired)                                                   \
+    atomic_compare_exchange_weak_explicit((field), (expected), (desired), memory_order_relaxed,    \
+                                          memory_order_relaxed)
+#define fm_cas_release(field, expected, desired)                                                   \
+    atomic_compare_exchange_weak_explicit((field), (expected), (desired), memory_order_release,    \
+                                          memory_order_relaxed)
+#define fm_cas_seq_cst(field, expected, desired)                                                   \
+    atomic_compare_exchange_strong_explicit((field), (expected), (desired), memory_order_seq_cst,  \
+                                            memory_order_relaxed)
 
 /* Orders the stores before it against the loads after it, between threads and processes. */
 static inline void

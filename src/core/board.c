@@ -30,8 +30,8 @@ fm_board_map(struct fm_board *board, const struct fm_board_options *options)
         return result;
     }
     fm_roster_init(&board->roster, board->memory, options->workers);
-    fm_slots_init(&board->slots, (char *)board->memory + roster_size, capacity,
-                  options->buffersize, options->inherited, options->total);
+    fm_slots_init(&board->slots, (char *)board->memory + roster_size, capacity, options->buffersize,
+                  options->inherited, options->total);
     return 0;
 }
 

@@ -29,8 +29,7 @@ fm_monitor_init(struct fm_monitor *monitor, struct fm_board *board,
     if (monitor->close_fd < 0) {
         return -errno;
     }
-    int result =
-        fm_recovery_init(&monitor->recovery, board, options->heap, options->retries);
+    int result = fm_recovery_init(&monitor->recovery, board, options->heap, options->retries);
     monitor->workers = calloc(options->workers, sizeof *monitor->workers);
     if (result == 0 && monitor->workers == NULL) {
         result = -ENOMEM;

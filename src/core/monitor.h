@@ -20,9 +20,9 @@
 
 struct fm_monitored {
     pid_t pid;
-    int pidfd;           /* -1 once it has ended */
-    bool is_successor;   /* a child of the nursery's, not ours */
-    unsigned stillborn;  /* predecessors in a row that died before they could start */
+    int pidfd;          /* -1 once it has ended */
+    bool is_successor;  /* a child of the nursery's, not ours */
+    unsigned stillborn; /* predecessors in a row that died before they could start */
 };
 
 struct fm_monitor {

@@ -24,8 +24,8 @@
 static void
 init_thread(struct fm_pool_thread *thread, struct fm_pool *pool, unsigned number)
 {
-    *thread = (struct fm_pool_thread){
-        .pool = pool, .number = number, .finished = FM_NO_ITEM, .batch = 1};
+    *thread =
+        (struct fm_pool_thread){.pool = pool, .number = number, .finished = FM_NO_ITEM, .batch = 1};
     fm_store_relaxed(&thread->running, FM_NO_ITEM);
 }
 

@@ -34,20 +34,20 @@ struct fm_pool;
 
 struct fm_pool_thread {
     struct fm_pool *pool;
-    unsigned number;        /* 0 is the process's main thread */
-    uint64_t reserved;      /* next item to try, of those reserved */
+    unsigned number;   /* 0 is the process's main thread */
+    uint64_t reserved; /* next item to try, of those reserved */
     uint64_t reserved_end;
-    uint64_t finished;      /* completed, and the consumer's doorbell not yet looked at */
-    uint64_t batch;         /* items to reserve at a time */
-    int64_t batch_start;    /* when the current batch was reserved; 0 for none */
-    bool started;           /* has reached its first item */
-    fm_atomic_u32 called;   /* parked: becomes 1 with the wake */
+    uint64_t finished;    /* completed, and the consumer's doorbell not yet looked at */
+    uint64_t batch;       /* items to reserve at a time */
+    int64_t batch_start;  /* when the current batch was reserved; 0 for none */
+    bool started;         /* has reached its first item */
+    fm_atomic_u32 called; /* parked: becomes 1 with the wake */
     struct fm_pool_thread *next_parked;
     /* With a task_timeout: the item that runs, or FM_NO_ITEM, and since when. Written by the thread,
      * read by the supervisor; relaxed, `since` first. */
     fm_atomic_u64 running;
     fm_atomic_u64 since;
-    pid_t tid;                         /* written under lock, before the thread runs an item */
+    pid_t tid;                          /* written under lock, before the thread runs an item */
     struct fm_pool_thread *next_thread; /* constant once the thread is in the list */
 };
 

@@ -1,6 +1,5 @@
 #include "slots.h"
 
-
 _Static_assert(sizeof(struct fm_slot) == FM_CACHE_LINE, "a slot is one cache line");
 _Static_assert(sizeof(struct fm_argument) == FM_CACHE_LINE, "an argument is one cache line");
 

@@ -86,8 +86,7 @@ give_back_reserved(struct supervisor *supervisor)
     struct fm_pool *pool = supervisor->pool;
     uint64_t batches = fm_load_relaxed(&pool->batches);
     uint32_t held = fm_load_relaxed(&pool->batching);
-    bool stuck =
-        supervisor->has_seen_batches && batches == supervisor->seen_batches && held > 0;
+    bool stuck = supervisor->has_seen_batches && batches == supervisor->seen_batches && held > 0;
     supervisor->has_seen_batches = true;
     supervisor->seen_batches = batches;
     if (!stuck) {

@@ -71,8 +71,7 @@ enum fm_encode_result fm_pickle_encode(struct fm_state *state, struct fm_engine 
                                        uint64_t item, PyObject *object, struct fm_value *value);
 PyObject *fm_pickle_decode(struct fm_state *state, const void *bytes, uint64_t size);
 PyObject *fm_pickle_decode_buffers(struct fm_state *state, struct fm_engine *engine,
-                                   const struct fm_value *value, bool owns_block,
-                                   PyObject **root);
+                                   const struct fm_value *value, bool owns_block, PyObject **root);
 
 /* "damaged payload": what every decoder says of bytes that no encoder wrote. */
 PyObject *fm_codec_damaged(void);

@@ -386,7 +386,7 @@ read_element(struct reader *reader, int depth)
     if (tag == NULL) {
         return NULL;
     }
-    switch ((enum fm_tag)*tag) {
+    switch ((enum fm_tag) * tag) {
     case FM_TAG_NONE:
         return Py_NewRef(Py_None);
     case FM_TAG_FALSE:
@@ -404,9 +404,9 @@ read_element(struct reader *reader, int depth)
     case FM_TAG_UCS2:
     case FM_TAG_UCS4:
     case FM_TAG_BYTES:
-        return read_sized(reader, (enum fm_tag)*tag);
+        return read_sized(reader, (enum fm_tag) * tag);
     default:
-        return read_container(reader, (enum fm_tag)*tag, depth);
+        return read_container(reader, (enum fm_tag) * tag, depth);
     }
 }
 

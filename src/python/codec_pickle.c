@@ -205,8 +205,8 @@ make_buffer(struct fm_state *state, PyObject *root, const char *bytes, const str
 {
     Py_ssize_t size = (Py_ssize_t)range->size;
     if (root != NULL) {
-        PyObject *view = fm_view_new_range(state, root, (Py_ssize_t)range->offset, size,
-                                           range->readonly != 0);
+        PyObject *view =
+            fm_view_new_range(state, root, (Py_ssize_t)range->offset, size, range->readonly != 0);
         PyObject *buffer = view != NULL ? PyMemoryView_FromObject(view) : NULL;
         Py_XDECREF(view);
         return buffer;

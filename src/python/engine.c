@@ -9,8 +9,8 @@
 static PyObject *
 set_system_error(int error, const char *what, const char *remedy)
 {
-    PyObject *text = PyUnicode_FromFormat("fast_map could not %s: %s (%s)", what, strerror(error),
-                                          remedy);
+    PyObject *text =
+        PyUnicode_FromFormat("fast_map could not %s: %s (%s)", what, strerror(error), remedy);
     PyObject *arguments = text != NULL ? Py_BuildValue("(iN)", error, text) : NULL;
     if (arguments != NULL) {
         PyErr_SetObject(PyExc_OSError, arguments);
@@ -20,8 +20,7 @@ set_system_error(int error, const char *what, const char *remedy)
 }
 
 struct fm_engine *
-fm_engine_new(const struct fm_board_options *options,
-              const struct fm_monitor_options *monitoring)
+fm_engine_new(const struct fm_board_options *options, const struct fm_monitor_options *monitoring)
 {
     struct fm_engine *engine = PyMem_Calloc(1, sizeof *engine);
     if (engine == NULL) {

@@ -21,11 +21,11 @@ struct fm_engine {
     struct fm_heap heap; /* of this process: the parent's, or in a worker the worker's */
     unsigned generation; /* of the process that made it; see fm_process_generation */
     unsigned workers;
-    int parent_pidfd;    /* in a worker */
-    bool is_successor;   /* in a worker: it takes the place of one that died */
-    bool may_rerun;      /* an item may be run again, and must find its argument as it was */
-    sigset_t signals;    /* the mask of the thread that forked, for the workers */
-    bool running;        /* workers were forked and not yet stopped */
+    int parent_pidfd;  /* in a worker */
+    bool is_successor; /* in a worker: it takes the place of one that died */
+    bool may_rerun;    /* an item may be run again, and must find its argument as it was */
+    sigset_t signals;  /* the mask of the thread that forked, for the workers */
+    bool running;      /* workers were forked and not yet stopped */
 };
 
 /* What a worker does with its life, from right after the fork; does not return. */

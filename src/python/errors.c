@@ -19,9 +19,9 @@ static PyObject *
 pack_exception(struct fm_state *state, uint64_t item, enum fm_stage stage, PyObject *subject)
 {
     PyObject *exception = fm_compat_take_exception();
-    PyObject *packed =
-        PyObject_CallFunction(state->pack_exception, "OKiO", exception, (unsigned long long)item,
-                              (int)stage, subject != NULL ? subject : Py_None);
+    PyObject *packed = PyObject_CallFunction(state->pack_exception, "OKiO", exception,
+                                             (unsigned long long)item, (int)stage,
+                                             subject != NULL ? subject : Py_None);
     Py_XDECREF(exception);
     return packed;
 }
@@ -121,8 +121,8 @@ open_crash(struct fm_state *state, struct fm_engine *engine, uint64_t item,
     if (items == NULL) {
         return NULL;
     }
-    return PyObject_CallFunction(state->make_crash_error, "NiOii", items,
-                                 (int)value->as.crash.pid, known, (int)value->as.crash.exit_code,
+    return PyObject_CallFunction(state->make_crash_error, "NiOii", items, (int)value->as.crash.pid,
+                                 known, (int)value->as.crash.exit_code,
                                  (int)value->as.crash.exit_signal);
 }
 

@@ -7,7 +7,12 @@
 #include "state.h"
 
 /* Where in an item's life an exception arose; fast_map/_errors.py has the same. */
-enum fm_stage { FM_STAGE_SEND_ARGUMENT, FM_STAGE_READ_ARGUMENT, FM_STAGE_CALL, FM_STAGE_SEND_RESULT };
+enum fm_stage {
+    FM_STAGE_SEND_ARGUMENT,
+    FM_STAGE_READ_ARGUMENT,
+    FM_STAGE_CALL,
+    FM_STAGE_SEND_RESULT
+};
 
 /* Writes the exception that is set (and clears it) as item `item`'s outcome into `value`. `subject`
  * is the item's argument, or the object that could not be encoded, for the message; may be NULL.

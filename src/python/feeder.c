@@ -48,8 +48,8 @@ make_way(struct fm_job *job)
         || !fm_cas_seq_cst(&job->gil_wanted, &wish, GIL_YIELDED)) {
         return;
     }
-    Py_BEGIN_ALLOW_THREADS
-    (void)fm_futex_wait(&job->gil_wanted, GIL_YIELDED, YIELD_MOST);
+    Py_BEGIN_ALLOW_THREADS(void)
+    fm_futex_wait(&job->gil_wanted, GIL_YIELDED, YIELD_MOST);
     Py_END_ALLOW_THREADS
 }
 
@@ -136,8 +136,8 @@ feed(struct feeder *feeder, PyObject *object)
 {
     struct fm_argument *argument =
         fm_slots_argument(&feeder->engine->board.slots, feeder->published);
-    enum fm_encode_result result = fm_codec_encode(
-        feeder->job->state, feeder->engine, feeder->published, object, &argument->value);
+    enum fm_encode_result result = fm_codec_encode(feeder->job->state, feeder->engine,
+                                                   feeder->published, object, &argument->value);
     if (result == FM_ENCODE_DONE) {
         publish(feeder);
     } else if (result == FM_ENCODE_FAILED) {

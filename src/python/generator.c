@@ -10,8 +10,7 @@
 #define NO_DEADLINE INT64_MAX
 
 struct generator {
-    PyObject_HEAD
-    PyObject *weak_references;
+    PyObject_HEAD PyObject *weak_references;
     struct fm_job *job; /* NULL once it is finished */
     uint64_t next_item;
     Py_ssize_t length;
@@ -33,8 +32,8 @@ interrupt_inputs(struct fm_state *state, struct fm_job *job)
     for (Py_ssize_t i = 0; inputs != NULL && i < PyTuple_GET_SIZE(inputs); i++) {
         PyObject *input = PyTuple_GET_ITEM(inputs, i);
         struct generator *inner = (struct generator *)input;
-        if (Py_IS_TYPE(input, state->generator_type) && Py_REFCNT(input) == 1
-            && inner->executing && inner->job != NULL) {
+        if (Py_IS_TYPE(input, state->generator_type) && Py_REFCNT(input) == 1 && inner->executing
+            && inner->job != NULL) {
             interrupt_inputs(state, inner->job);
             inner->job->feeder_stop = true;
             fm_board_end(&inner->job->engine->board);
@@ -110,8 +109,7 @@ give_up(struct generator *self, struct fm_engine *engine)
     if (is_past_the_end(slots, item) || fm_load_acquire(&slots->shared->ended)) {
         return ITEM_NONE;
     }
-    fm_errors_raise(
-        fm_errors_open(self->job->state, engine, item, &engine->monitor.last_crash, 0));
+    fm_errors_raise(fm_errors_open(self->job->state, engine, item, &engine->monitor.last_crash, 0));
     return ITEM_ERROR;
 }
 
@@ -319,8 +317,7 @@ generator_send(PyObject *object, PyObject *value)
 {
     struct generator *self = (struct generator *)object;
     if (!self->started && self->job != NULL && value != Py_None) {
-        PyErr_SetString(PyExc_TypeError,
-                        "can't send non-None value to a just-started generator");
+        PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started generator");
         return NULL;
     }
     return advance_or_stop(self, NO_DEADLINE);

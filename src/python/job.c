@@ -49,13 +49,11 @@ start(struct fm_job *job, const struct fm_job_options *options)
     };
     struct fm_monitor_options monitoring = {
         .workers = board.workers,
-        .replaces =
-            options->retries > 0 || options->return_exceptions || options->task_timeout > 0,
+        .replaces = options->retries > 0 || options->return_exceptions || options->task_timeout > 0,
         .retries = options->retries,
     };
     job->engine = fm_engine_new(&board, &monitoring);
-    if (job->engine == NULL
-        || fm_engine_start(job->engine, job->state, fm_worker_run, job) < 0) {
+    if (job->engine == NULL || fm_engine_start(job->engine, job->state, fm_worker_run, job) < 0) {
         return -1;
     }
     return job->source.inherited ? 0 : fm_feeder_start(job);

@@ -31,10 +31,10 @@ struct fm_job {
     bool return_exceptions;
 
     /* Fed input only; all with the GIL. */
-    PyObject *input_error;   /* what the iterator raised, to be raised after the last item */
+    PyObject *input_error;    /* what the iterator raised, to be raised after the last item */
     bool has_argument_blocks; /* some argument took a block, which the consumer gives back */
     bool feeder_started;
-    bool feeder_stop;        /* the feeder shall end */
+    bool feeder_stop; /* the feeder shall end */
 
     /* Handshakes between the feeder and threads that want the GIL or the feeder's end; they are
      * private to the parent. See feeder.h. */

@@ -3,7 +3,6 @@
 #include "process.h"
 #include "view.h"
 
-
 struct fm_state *
 fm_state_of_module(PyObject *module)
 {
@@ -101,8 +100,7 @@ make_constants(struct fm_state *state)
     state->protocol = PyLong_FromLong(5);
     state->dumps_keywords = Py_BuildValue("(ss)", "protocol", "buffer_callback");
     state->loads_keywords = Py_BuildValue("(s)", "buffers");
-    return state->protocol != NULL && state->dumps_keywords != NULL
-                   && state->loads_keywords != NULL
+    return state->protocol != NULL && state->dumps_keywords != NULL && state->loads_keywords != NULL
                ? 0
                : -1;
 }

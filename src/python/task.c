@@ -55,8 +55,7 @@ call_fed(struct fm_worker *worker, uint64_t item, PyObject **subject, PyObject *
 {
     struct fm_job *job = worker->job;
     struct fm_argument *argument = fm_slots_argument(&worker->engine->board.slots, item);
-    PyObject *object =
-        fm_codec_decode(job->state, worker->engine, &argument->value, false, root);
+    PyObject *object = fm_codec_decode(job->state, worker->engine, &argument->value, false, root);
     if (object == NULL) {
         return NULL;
     }
@@ -75,8 +74,7 @@ store(struct fm_worker *worker, uint64_t item, PyObject *result, PyObject *subje
     struct fm_value *value = &fm_slots_at(&worker->engine->board.slots, item)->value;
     if (result != NULL) {
         value->outcome = FM_OUTCOME_RESULT;
-        enum fm_encode_result encoded =
-            fm_codec_encode(state, worker->engine, item, result, value);
+        enum fm_encode_result encoded = fm_codec_encode(state, worker->engine, item, result, value);
         if (encoded != FM_ENCODE_FAILED) {
             return encoded == FM_ENCODE_DONE;
         }

@@ -87,9 +87,11 @@ adapt_switch_interval(unsigned threads)
     }
     double interval = SWITCH_INTERVAL * threads / THREADS_PER_SWITCH_INTERVAL;
     PyObject *set = PySys_GetObject("setswitchinterval");
-    PyObject *done = set != NULL ? PyObject_CallFunction(
-                         set, "d", interval < SWITCH_INTERVAL_MOST ? interval : SWITCH_INTERVAL_MOST)
-                                 : NULL;
+    PyObject *done =
+        set != NULL
+            ? PyObject_CallFunction(
+                  set, "d", interval < SWITCH_INTERVAL_MOST ? interval : SWITCH_INTERVAL_MOST)
+            : NULL;
     Py_XDECREF(done);
     PyErr_Clear();
 }
@@ -191,9 +193,8 @@ set_up_timeout(struct fm_worker *worker)
 static int
 set_up_process(struct fm_worker *worker)
 {
-    PyObject *done =
-        PyObject_CallFunction(worker->job->state->set_up_worker, "N",
-                              PyUnicode_FromFormat("worker-%u", worker->number));
+    PyObject *done = PyObject_CallFunction(worker->job->state->set_up_worker, "N",
+                                           PyUnicode_FromFormat("worker-%u", worker->number));
     if (done == NULL) {
         PyErr_Print();
         return -1;

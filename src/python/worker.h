@@ -11,7 +11,7 @@ struct fm_worker {
     unsigned number;
     PyInterpreterState *interpreter;
     PyThreadState *main_thread;
-    int farewell_status;     /* written by the supervisor before it starts the farewell */
+    int farewell_status;      /* written by the supervisor before it starts the farewell */
     fm_atomic_u32 gil_probes; /* how often the GIL could be taken by is_hogged's threads */
     struct fm_pool pool;
 };

@@ -21,8 +21,7 @@
 /* Seconds after which a test hangs rather than runs: arm with alarm(). */
 #define CHECK_TIME_LIMIT 40
 
-#define CHECK(condition)                                                                           \
-    ((condition) ? (void)0 : check_fail(__FILE__, __LINE__, #condition))
+#define CHECK(condition) ((condition) ? (void)0 : check_fail(__FILE__, __LINE__, #condition))
 
 #define CHECK_EQUAL(actual, expected)                                                              \
     check_equal(__FILE__, __LINE__, #actual " == " #expected, (long long)(actual),                 \

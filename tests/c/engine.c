@@ -183,8 +183,8 @@ run_worker(void *argument)
     pool->hooks = (struct fm_pool_hooks){
         .run_thread = run_thread,
         .leave = engine->options.leave != NULL ? engine->options.leave : leave_at_once,
-        .is_hogged =
-            engine->options.is_hogged != NULL ? engine->options.is_hogged : is_never_hogged,
+        .is_hogged = engine->options.is_hogged != NULL ? engine->options.is_hogged
+                                                       : is_never_hogged,
         .context = at,
     };
     pool->parent_pidfd = engine->parent_pidfd;

@@ -20,21 +20,21 @@ struct engine;
 
 struct engine_options {
     unsigned workers;
-    unsigned threads;    /* of each worker, at the start */
+    unsigned threads;       /* of each worker, at the start */
     unsigned threads_limit; /* of each worker */
-    uint64_t batch;      /* with which threads begin; 0: their own choice */
+    uint64_t batch;         /* with which threads begin; 0: their own choice */
     uint64_t items;
     uint64_t buffersize;
     bool inherited;
     bool forked;
     bool supervised;
-    unsigned jitter;     /* see watch_begin; the watch is kept where watched is true */
+    unsigned jitter; /* see watch_begin; the watch is kept where watched is true */
     bool watched;
-    bool wait_only;      /* pool threads never call fm_pool_next */
-    bool dawdles;        /* everybody pauses at random */
-    bool replaces;       /* workers that die get successors */
+    bool wait_only; /* pool threads never call fm_pool_next */
+    bool dawdles;   /* everybody pauses at random */
+    bool replaces;  /* workers that die get successors */
     uint64_t retries;
-    bool stays_open;     /* the end of the input comes with engine_finish */
+    bool stays_open; /* the end of the input comes with engine_finish */
     bool survives_parent;
     uint64_t burst;      /* items published at a time, at most; 0: 16 */
     int64_t burst_pause; /* after each burst */
@@ -44,7 +44,7 @@ struct engine_options {
     void (*leave)(void *context, int status);
     int64_t task_timeout; /* each thread's stack is "stack" then */
     bool (*is_hogged)(void *context);
-    bool repeats;         /* items may run more often than they are retried */
+    bool repeats; /* items may run more often than they are retried */
     /* How long a worker lives until it is killed, wherever it is then; 0: nobody kills it. */
     int64_t (*life)(struct engine *engine, unsigned worker, bool is_successor);
     /* Instead of a pool: claims and completes by itself, until the board has ended. */
@@ -53,14 +53,14 @@ struct engine_options {
 
 /* Shared with the workers. */
 struct engine_shared {
-    fm_atomic_u32 running; /* items that run now */
-    fm_atomic_u32 peak;    /* the most that did */
-    fm_atomic_u32 ended;   /* workers whose pool was over */
-    fm_atomic_u32 most_thread; /* the highest thread number that ran an item */
-    fm_atomic_u64 flags[8]; /* for the test */
+    fm_atomic_u32 running;                     /* items that run now */
+    fm_atomic_u32 peak;                        /* the most that did */
+    fm_atomic_u32 ended;                       /* workers whose pool was over */
+    fm_atomic_u32 most_thread;                 /* the highest thread number that ran an item */
+    fm_atomic_u64 flags[8];                    /* for the test */
     fm_atomic_u32 births[ENGINE_MOST_WORKERS]; /* processes */
     fm_atomic_u32 ran_by[ENGINE_MOST_WORKERS]; /* items */
-    fm_atomic_u32 runs[]; /* of each item */
+    fm_atomic_u32 runs[];                      /* of each item */
 };
 
 struct engine {

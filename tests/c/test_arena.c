@@ -361,7 +361,7 @@ struct traffic {
     struct fm_arena arena;
     fm_atomic_u64 turn;
     fm_atomic_u64 waits; /* for space */
-    uint64_t blocks; /* of each producer */
+    uint64_t blocks;     /* of each producer */
     uint64_t most_size;
     bool for_ever;
 };

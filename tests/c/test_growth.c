@@ -13,10 +13,10 @@ struct look {
 };
 
 /* Times and CPU times in ms, for legibility. */
-#define LOOK(at, used, threads, is_settled, items, space, expected)                              \
-    {#at ", " #used,                                                                             \
+#define LOOK(at, used, threads, is_settled, items, space, expected)                                \
+    {#at ", " #used,                                                                               \
      {.time = (at) * MS,                                                                           \
-      .cpu = (used) * MS,                                                                     \
+      .cpu = (used) * MS,                                                                          \
       .active = threads,                                                                           \
       .settled = is_settled,                                                                       \
       .waiting = items,                                                                            \
@@ -41,11 +41,11 @@ check_looks(const char *name, const struct look *looks, size_t count)
 
 /* Blocked: doubles with each pair of looks, until nothing waits. */
 static const struct look blocking[] = {
-    LOOK(100, 5, 1, true, 1000, 500, 0),  LOOK(101, 5, 1, true, 1000, 500, 1),
-    LOOK(102, 5, 2, true, 999, 500, 0),   LOOK(103, 5, 2, true, 999, 500, 2),
-    LOOK(104, 5, 4, true, 997, 500, 0),   LOOK(106, 5, 4, true, 997, 500, 4),
-    LOOK(107, 5, 8, true, 3, 500, 0),     LOOK(108, 5, 8, true, 3, 500, 3),
-    LOOK(109, 5, 11, true, 0, 500, 0),    LOOK(110, 5, 11, true, 0, 500, 0),
+    LOOK(100, 5, 1, true, 1000, 500, 0), LOOK(101, 5, 1, true, 1000, 500, 1),
+    LOOK(102, 5, 2, true, 999, 500, 0),  LOOK(103, 5, 2, true, 999, 500, 2),
+    LOOK(104, 5, 4, true, 997, 500, 0),  LOOK(106, 5, 4, true, 997, 500, 4),
+    LOOK(107, 5, 8, true, 3, 500, 0),    LOOK(108, 5, 8, true, 3, 500, 3),
+    LOOK(109, 5, 11, true, 0, 500, 0),   LOOK(110, 5, 11, true, 0, 500, 0),
 };
 
 /* Room limits it: the share, the user's limit. */
@@ -59,9 +59,9 @@ static const struct look limited[] = {
 /* A process that uses the CPU half of the time or more gets no thread, at any rate of looking,
  * and the window starts anew with each verdict. */
 static const struct look computing[] = {
-    LOOK(0, 0, 1, true, 100, 100, 0),    LOOK(1, 1, 1, true, 100, 100, 0),
-    LOOK(17, 17, 1, true, 100, 100, 0),  LOOK(33, 25, 1, true, 100, 100, 0),
-    LOOK(35, 26, 1, true, 100, 100, 0),  LOOK(36, 26, 1, true, 100, 100, 1),
+    LOOK(0, 0, 1, true, 100, 100, 0),   LOOK(1, 1, 1, true, 100, 100, 0),
+    LOOK(17, 17, 1, true, 100, 100, 0), LOOK(33, 25, 1, true, 100, 100, 0),
+    LOOK(35, 26, 1, true, 100, 100, 0), LOOK(36, 26, 1, true, 100, 100, 1),
 };
 
 /* Several threads compute: CPU time passes faster than time. */
@@ -88,9 +88,9 @@ static const struct look starting[] = {
 
 /* Work that comes after a pause doesn't inherit the pause's idleness. */
 static const struct look paused[] = {
-    LOOK(0, 0, 2, true, 0, 100, 0),      LOOK(500, 0, 2, true, 50, 100, 0),
-    LOOK(501, 1, 2, true, 50, 100, 0),   LOOK(510, 1, 2, true, 0, 100, 0),
-    LOOK(900, 1, 2, true, 50, 100, 0),   LOOK(901, 1, 2, true, 50, 100, 2),
+    LOOK(0, 0, 2, true, 0, 100, 0),    LOOK(500, 0, 2, true, 50, 100, 0),
+    LOOK(501, 1, 2, true, 50, 100, 0), LOOK(510, 1, 2, true, 0, 100, 0),
+    LOOK(900, 1, 2, true, 50, 100, 0), LOOK(901, 1, 2, true, 50, 100, 2),
 };
 
 /* Exactly half is computing; just below is not. */
@@ -104,9 +104,11 @@ static const struct look threshold[] = {
 static const struct look idle_meanwhile[] = {
     {"first", {.time = 0, .idles = 7, .active = 2, .settled = true, .waiting = 9, .room = 9}, 0},
     {"idle", {.time = MS, .idles = 8, .active = 2, .settled = true, .waiting = 9, .room = 9}, 0},
-    {"idle", {.time = 9 * MS, .idles = 9, .active = 2, .settled = true, .waiting = 9, .room = 9},
+    {"idle",
+     {.time = 9 * MS, .idles = 9, .active = 2, .settled = true, .waiting = 9, .room = 9},
      0},
-    {"busy", {.time = 10 * MS, .idles = 9, .active = 2, .settled = true, .waiting = 9, .room = 9},
+    {"busy",
+     {.time = 10 * MS, .idles = 9, .active = 2, .settled = true, .waiting = 9, .room = 9},
      2},
 };
 

@@ -226,8 +226,8 @@ retry_poison(void *argument)
     CHECK_EQUAL(engine.crashed, 1);
     CHECK_EQUAL(crash.as.crash.exit_signal, SIGKILL);
     CHECK_EQUAL(fm_load_relaxed(&engine.shared->runs[POISON]), retries + 1);
-    uint64_t births = fm_load_relaxed(&engine.shared->births[0])
-                      + fm_load_relaxed(&engine.shared->births[1]);
+    uint64_t births =
+        fm_load_relaxed(&engine.shared->births[0]) + fm_load_relaxed(&engine.shared->births[1]);
     /* The last one to die may leave nothing to a successor. */
     CHECK(births == 2 + retries || births == 2 + retries + 1);
     engine_await_end(&engine);

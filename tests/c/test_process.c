@@ -53,7 +53,7 @@ check_killed(int signal)
     CHECK(result.known);
     CHECK_EQUAL(result.signal, signal);
     CHECK_EQUAL(result.code, 0);
-    CHECK_EQUAL(kill(pid, 0), -1); /* no zombie is left */
+    CHECK_EQUAL(kill(pid, 0), -1);   /* no zombie is left */
     fm_process_kill(pidfd, SIGKILL); /* harmless by now */
     CHECK(fm_process_has_ended(pidfd));
     (void)close(pidfd);

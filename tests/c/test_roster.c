@@ -20,8 +20,7 @@ make_roster(unsigned count)
     memset(memory, 0, fm_roster_memory_size(WORKERS));
     fm_roster_init(&roster, memory, count);
     CHECK((char *)(roster.entries + count) <= (char *)roster.last_words);
-    CHECK((char *)(roster.last_words + count)
-          <= (char *)memory + fm_roster_memory_size(count));
+    CHECK((char *)(roster.last_words + count) <= (char *)memory + fm_roster_memory_size(count));
     return &roster;
 }
 

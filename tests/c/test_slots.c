@@ -28,9 +28,9 @@ make_ring(struct ring *ring, uint64_t buffersize, bool inherited, uint64_t total
 static void
 check_sizes(void)
 {
-    static const uint64_t cases[][2] = {{1, 1},     {2, 2},       {3, 4},       {4, 4},
-                                        {5, 8},     {1000, 1024}, {1024, 1024}, {1025, 2048},
-                                        {0, 1},     {FM_MAX_CAPACITY, FM_MAX_CAPACITY}};
+    static const uint64_t cases[][2] = {
+        {1, 1},       {2, 2},       {3, 4},       {4, 4}, {5, 8},
+        {1000, 1024}, {1024, 1024}, {1025, 2048}, {0, 1}, {FM_MAX_CAPACITY, FM_MAX_CAPACITY}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CHECK_EQUAL(fm_slots_capacity(cases[i][0]), cases[i][1]);
     }

@@ -222,10 +222,7 @@ static const struct company companies[] = {
     {.workers = 1, .threads = SLOW + 8, .threads_limit = SLOW + 8},
     {.workers = 2, .threads = SLOW, .threads_limit = SLOW},
     /* And the supervisor has gone to sleep meanwhile. */
-    {.workers = 1,
-     .threads = SLOW + 8,
-     .threads_limit = SLOW + 8,
-     .pause = 100 * FM_MILLISECOND},
+    {.workers = 1, .threads = SLOW + 8, .threads_limit = SLOW + 8, .pause = 100 * FM_MILLISECOND},
     {.workers = 2, .threads = SLOW, .threads_limit = SLOW, .pause = 100 * FM_MILLISECOND},
     /* What is given back is taken in large batches again. */
     {.workers = 1,
@@ -581,8 +578,8 @@ main(void)
     static bool as_threads = false;
     static unsigned crowds[] = {1, 2, 6};
     static struct farewell quick = {.leave = NULL, .status = ENGINE_EXIT_LEFT};
-    static struct farewell slow = {
-        .leave = leave_reluctantly, .least = FM_LEAVE_GRACE_MS * FM_MILLISECOND};
+    static struct farewell slow = {.leave = leave_reluctantly,
+                                   .least = FM_LEAVE_GRACE_MS * FM_MILLISECOND};
     (void)alarm(CHECK_TIME_LIMIT);
     test_run("growth in processes", grow_for_blocking, &forked);
     test_run("growth in threads", grow_for_blocking, &as_threads);
