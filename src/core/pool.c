@@ -5,15 +5,7 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
-
-/* A batch should take about this long: long enough to make its overhead small, short enough that
- * nobody waits for what it holds back. */
-#define BATCH_TIME (50 * FM_MICROSECOND)
-#define BATCH_MOST 256
 
 /* How long a leader sleeps that may not take the waiting work because others are less busy. */
 #define REJECTED_DELAY FM_MILLISECOND
@@ -21,16 +13,16 @@
 /* A successor is watched within microseconds, or never, and then has nothing to hurry for. */
 #define WATCH_LOOK_MOST_MS 64
 
-static void
-init_thread(struct fm_pool_thread *thread, struct fm_pool *pool, unsigned number)
+void
+fm_pool_init_thread(struct fm_pool_thread *thread, struct fm_pool *pool, unsigned number)
 {
     *thread =
         (struct fm_pool_thread){.pool = pool, .number = number, .finished = FM_NO_ITEM, .batch = 1};
     fm_store_relaxed(&thread->running, FM_NO_ITEM);
 }
 
-static void
-register_thread(struct fm_pool_thread *thread)
+void
+fm_pool_register_thread(struct fm_pool_thread *thread)
 {
     struct fm_pool *pool = thread->pool;
     (void)pthread_mutex_lock(&pool->lock);
@@ -72,113 +64,20 @@ fm_pool_init(struct fm_pool *pool)
     (void)pthread_mutex_init(&pool->lock, NULL);
     (void)pthread_sigmask(SIG_SETMASK, NULL, &pool->signals);
     fm_moderation_init(&pool->moderation);
-    init_thread(&pool->main_thread, pool, 0);
-    register_thread(&pool->main_thread);
+    fm_pool_init_thread(&pool->main_thread, pool, 0);
+    fm_pool_register_thread(&pool->main_thread);
     pool->threads = pool->active = pool->starting = 1;
     fm_store_relaxed(&pool->self->active, 1);
     fm_store_relaxed(&pool->self->started, 1);
     return 0;
 }
 
-static void
-set_active_locked(struct fm_pool *pool, unsigned active)
+void
+fm_pool_set_active_locked(struct fm_pool *pool, unsigned active)
 {
     pool->active = active;
     fm_store_relaxed(&pool->self->active, active);
 }
-
-/* ---- taking work ---- */
-
-/* Another process should take the waiting work if this one has more than its share. */
-static bool
-has_share(struct fm_pool *pool, unsigned others_active)
-{
-    if (others_active == 0) {
-        return true;
-    }
-    /* The caller is among the active already, and is about to take one of the waiting. */
-    uint64_t waiting = fm_slots_waiting(pool->slots);
-    return others_active < fm_roster_share(pool->roster, waiting > 0 ? waiting - 1 : 0);
-}
-
-static void
-end_batch(struct fm_pool_thread *thread)
-{
-    if (thread->batch_start == 0) {
-        return;
-    }
-    int64_t elapsed = fm_clock_now() - thread->batch_start;
-    thread->batch_start = 0;
-    if (thread->batch > 1) {
-        (void)fm_add_relaxed(&thread->pool->batching, UINT32_MAX); /* minus one */
-        (void)fm_add_relaxed(&thread->pool->batches, 1);
-    }
-    if (elapsed < BATCH_TIME / 2 && thread->batch < BATCH_MOST) {
-        thread->batch *= 2;
-    }
-    while (elapsed > 2 * BATCH_TIME && thread->batch > 1) {
-        thread->batch /= 2;
-        elapsed /= 2;
-    }
-}
-
-/* Towards the end batches get smaller, so that all workers finish at about the same time. */
-static uint64_t
-batch_size(const struct fm_pool_thread *thread)
-{
-    const struct fm_pool *pool = thread->pool;
-    uint64_t most = fm_slots_waiting(pool->slots) / (2 * (uint64_t)pool->roster->count);
-    if (most < 1) {
-        return 1;
-    }
-    return thread->batch < most ? thread->batch : most;
-}
-
-/* Completed something and found no further claim to serve as the barrier. */
-static void
-announce_finished(struct fm_pool_thread *thread)
-{
-    struct fm_doorbell *consumer = &thread->pool->slots->shared->consumer;
-    if (thread->finished == FM_NO_ITEM) {
-        return;
-    }
-    fm_fence_seq_cst();
-    if (fm_doorbell_wanted(consumer) == thread->finished) {
-        (void)fm_doorbell_answer(consumer, thread->finished);
-    }
-    thread->finished = FM_NO_ITEM;
-}
-
-bool
-fm_pool_next_batch(struct fm_pool_thread *thread, uint64_t *item)
-{
-    struct fm_pool *pool = thread->pool;
-    announce_finished(thread);
-    end_batch(thread);
-    unsigned others = fm_load_relaxed(&pool->self->active) - 1;
-    if (fm_load_relaxed(&pool->solo) || !has_share(pool, others)) {
-        return false;
-    }
-    for (;;) {
-        uint64_t begin;
-        uint64_t count = fm_slots_reserve(pool->slots, batch_size(thread), &begin);
-        if (count == 0) {
-            return false;
-        }
-        thread->reserved = begin;
-        thread->reserved_end = begin + count;
-        if (fm_pool_next_reserved(thread, item)) {
-            break;
-        }
-    }
-    thread->batch_start = fm_clock_now();
-    if (thread->batch > 1) {
-        (void)fm_add_relaxed(&pool->batching, 1);
-    }
-    return true;
-}
-
-/* ---- waiting for work ---- */
 
 static void
 wait_parked(struct fm_pool_thread *thread)
@@ -260,13 +159,13 @@ lead(struct fm_pool_thread *thread, uint64_t *item)
     while (!fm_load_acquire(&pool->slots->shared->ended)) {
         /* Counts as active while it looks, so that the others see how busy this process is. */
         (void)pthread_mutex_lock(&pool->lock);
-        set_active_locked(pool, pool->active + 1);
+        fm_pool_set_active_locked(pool, pool->active + 1);
         (void)pthread_mutex_unlock(&pool->lock);
         if (fm_pool_next_batch(thread, item)) {
             return true;
         }
         (void)pthread_mutex_lock(&pool->lock);
-        set_active_locked(pool, pool->active - 1);
+        fm_pool_set_active_locked(pool, pool->active - 1);
         (void)pthread_mutex_unlock(&pool->lock);
         if (is_over(pool)) {
             return false;
@@ -276,7 +175,7 @@ lead(struct fm_pool_thread *thread, uint64_t *item)
             fm_roster_call(pool->roster, UINT64_MAX - 1, pool->roster->count);
         }
         lead_wait(pool, rejected);
-        fm_moderation_update(&pool->moderation, fm_slots_limit(pool->slots), BATCH_MOST);
+        fm_moderation_update(&pool->moderation, fm_slots_limit(pool->slots), FM_BATCH_MOST);
     }
     return false;
 }
@@ -330,7 +229,7 @@ become_idle(struct fm_pool_thread *thread)
 {
     struct fm_pool *pool = thread->pool;
     (void)pthread_mutex_lock(&pool->lock);
-    set_active_locked(pool, pool->active - 1);
+    fm_pool_set_active_locked(pool, pool->active - 1);
     pool->idles++;
     if (!thread->started) {
         thread->started = true;
@@ -362,7 +261,7 @@ next_left_over(struct fm_pool_thread *thread, uint64_t *item)
     if (!fm_load_relaxed(&pool->solo)) {
         return false;
     }
-    announce_finished(thread);
+    fm_pool_announce_finished(thread);
     if (fm_slots_claim_retry(pool->slots, pool->worker, item)) {
         return true;
     }
@@ -388,137 +287,4 @@ fm_pool_wait(struct fm_pool_thread *thread, uint64_t *item)
     bool found = lead(thread, item);
     stop_leading(thread->pool, !found);
     return found;
-}
-
-/* ---- more threads ---- */
-
-static void *
-run_pool_thread(void *argument)
-{
-    struct fm_pool_thread *thread = argument;
-    struct fm_pool *pool = thread->pool;
-    char name[16];
-    (void)pthread_sigmask(SIG_SETMASK, &pool->signals, NULL);
-    (void)snprintf(name, sizeof name, "fm-w%u-t%u", (unsigned)pool->worker, thread->number);
-    fm_process_name_thread(name);
-    register_thread(thread);
-    pool->hooks.run_thread(pool->hooks.context, thread);
-    return NULL;
-}
-
-/* The thread's memory lives as long as the process: threads come and never go. */
-static int
-start_thread(struct fm_pool *pool, const pthread_attr_t *attributes, unsigned number)
-{
-    pthread_t handle;
-    struct fm_pool_thread *thread = malloc(sizeof *thread);
-    if (thread == NULL) {
-        return ENOMEM;
-    }
-    init_thread(thread, pool, number);
-    int result = pthread_create(&handle, attributes, run_pool_thread, thread);
-    if (result != 0) {
-        free(thread);
-    }
-    return result;
-}
-
-unsigned
-fm_pool_add_threads(struct fm_pool *pool, unsigned count)
-{
-    pthread_attr_t attributes;
-    if (pthread_attr_init(&attributes) != 0) {
-        return 0;
-    }
-    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    if (pool->stack_size > 0) {
-        (void)pthread_attr_setstacksize(&attributes, pool->stack_size);
-    }
-    /* Counted before they start, and the ones that could not be started taken back. */
-    (void)pthread_mutex_lock(&pool->lock);
-    unsigned first = pool->threads;
-    pool->threads += count;
-    pool->starting += count;
-    set_active_locked(pool, pool->active + count);
-    (void)pthread_mutex_unlock(&pool->lock);
-    unsigned started = 0;
-    while (started < count && start_thread(pool, &attributes, first + started) == 0) {
-        started++;
-    }
-    (void)pthread_attr_destroy(&attributes);
-    unsigned missing = count - started;
-    if (missing > 0) {
-        (void)pthread_mutex_lock(&pool->lock);
-        pool->threads -= missing;
-        pool->starting -= missing;
-        set_active_locked(pool, pool->active - missing);
-        (void)pthread_mutex_unlock(&pool->lock);
-    }
-    return started;
-}
-
-bool
-fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample)
-{
-    uint64_t waiting = fm_slots_waiting(pool->slots);
-    uint64_t share = fm_roster_share(pool->roster, waiting);
-    (void)pthread_mutex_lock(&pool->lock);
-    bool idle = pool->led || pool->parked != NULL || fm_load_relaxed(&pool->solo);
-    unsigned threads = pool->threads;
-    uint64_t room = share > pool->active ? share - pool->active : 0;
-    uint64_t allowed = pool->threads_limit > threads ? pool->threads_limit - threads : 0;
-    sample->active = pool->active;
-    sample->idles = pool->idles;
-    sample->settled = pool->starting == 0;
-    (void)pthread_mutex_unlock(&pool->lock);
-    sample->waiting = waiting;
-    sample->room = room < allowed ? room : allowed;
-    sample->time = fm_clock_now();
-    sample->cpu = idle || sample->room == 0 ? 0 : fm_clock_process_cpu();
-    return !idle;
-}
-
-bool
-fm_pool_is_runnable(struct fm_pool *pool)
-{
-    pid_t observed[FM_POOL_OBSERVED];
-    unsigned count = 0;
-    (void)pthread_mutex_lock(&pool->lock);
-    if (pool->threads <= FM_POOL_OBSERVED) {
-        for (struct fm_pool_thread *thread = pool->all; thread; thread = thread->next_thread) {
-            observed[count++] = thread->tid;
-        }
-    }
-    (void)pthread_mutex_unlock(&pool->lock);
-    while (count > 0) {
-        if (fm_process_thread_is_runnable(observed[--count])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-is_overdue(const struct fm_pool_thread *thread, int64_t now)
-{
-    /* Twice, since the item may change between the two fields. */
-    uint64_t item = fm_load_relaxed(&thread->running);
-    int64_t since = (int64_t)fm_load_relaxed(&thread->since);
-    return item != FM_NO_ITEM && now - since > thread->pool->task_timeout
-           && fm_load_relaxed(&thread->running) == item;
-}
-
-struct fm_pool_thread *
-fm_pool_find_overdue(struct fm_pool *pool, int64_t now, bool runnable_only)
-{
-    struct fm_pool_thread *thread;
-    (void)pthread_mutex_lock(&pool->lock);
-    for (thread = pool->all; thread != NULL; thread = thread->next_thread) {
-        if (is_overdue(thread, now)
-            && (!runnable_only || fm_process_thread_is_runnable(thread->tid))) {
-            break;
-        }
-    }
-    (void)pthread_mutex_unlock(&pool->lock);
-    return thread;
 }

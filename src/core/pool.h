@@ -180,4 +180,20 @@ fm_pool_complete(struct fm_pool_thread *thread, uint64_t item)
     thread->finished = item;
 }
 
+/* ---- what the parts of the pool (pool.c, pool_batch.c, pool_threads.c) offer each other ---- */
+
+/* Most items that a thread reserves at a time. */
+#define FM_BATCH_MOST 256
+
+void fm_pool_init_thread(struct fm_pool_thread *thread, struct fm_pool *pool, unsigned number);
+
+/* On the thread itself: enters it in the list of all. */
+void fm_pool_register_thread(struct fm_pool_thread *thread);
+
+void fm_pool_set_active_locked(struct fm_pool *pool, unsigned active);
+
+/* Completed something and found no further claim to serve as the barrier: looks whether the consumer
+ * waits for it. */
+void fm_pool_announce_finished(struct fm_pool_thread *thread);
+
 #endif

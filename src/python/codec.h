@@ -59,7 +59,10 @@ enum fm_tag {
 enum fm_encode_result fm_codec_reserve(struct fm_engine *engine, uint64_t item, uint64_t size,
                                        struct fm_value *value, void **bytes);
 
-/* codec_native.c: strings, and containers as a stream. A stream that doesn't fit `size` bytes, or
+/* How deep containers may be nested to have a format of ours. */
+#define FM_NATIVE_DEPTH 8
+
+/* codec_native_write.c, codec_native_read.c: strings, and containers as a stream. A stream that doesn't fit `size` bytes, or
  * holds what has no format here, is refused (0) and left to pickle. */
 size_t fm_native_write(PyObject *container, uint8_t *bytes, size_t size);
 PyObject *fm_native_read(enum fm_tag tag, const uint8_t *bytes, size_t size);

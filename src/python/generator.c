@@ -1,26 +1,18 @@
 #include "generator.h"
 
-#include "codec.h"
+#include "consumer.h"
 #include "errors.h"
-#include "feeder.h"
-#include "view.h"
 
 #include <structmember.h>
 
-#define NO_DEADLINE INT64_MAX
-
 struct generator {
-    PyObject_HEAD PyObject *weak_references;
-    struct fm_job *job; /* NULL once it is finished */
-    uint64_t next_item;
+    PyObject_HEAD
+    PyObject *weak_references;
+    struct fm_consumer consumer;
     Py_ssize_t length;
     bool executing; /* some thread is in here; guarded by the GIL */
     bool started;   /* has been asked for a result */
-    struct fm_moderation moderation;
 };
-
-/* What waiting for an item came to. */
-enum outcome { ITEM_READY, ITEM_NONE, ITEM_ERROR, ITEM_TIMEOUT };
 
 /* ---- the end ---- */
 
@@ -33,10 +25,10 @@ interrupt_inputs(struct fm_state *state, struct fm_job *job)
         PyObject *input = PyTuple_GET_ITEM(inputs, i);
         struct generator *inner = (struct generator *)input;
         if (Py_IS_TYPE(input, state->generator_type) && Py_REFCNT(input) == 1 && inner->executing
-            && inner->job != NULL) {
-            interrupt_inputs(state, inner->job);
-            inner->job->feeder_stop = true;
-            fm_board_end(&inner->job->engine->board);
+            && inner->consumer.job != NULL) {
+            interrupt_inputs(state, inner->consumer.job);
+            inner->consumer.job->feeder_stop = true;
+            fm_board_end(&inner->consumer.job->engine->board);
         }
     }
 }
@@ -44,11 +36,11 @@ interrupt_inputs(struct fm_state *state, struct fm_job *job)
 static void
 finish(struct generator *self)
 {
-    struct fm_job *job = self->job;
+    struct fm_job *job = self->consumer.job;
     if (job == NULL) {
         return;
     }
-    self->job = NULL;
+    self->consumer.job = NULL;
     if (job->engine != NULL && !fm_engine_is_foreign(job->engine)) {
         job->feeder_stop = true;
         interrupt_inputs(job->state, job);
@@ -57,170 +49,20 @@ finish(struct generator *self)
     fm_job_unref(job);
 }
 
-/* ---- waiting for a result ---- */
-
-static bool
-is_past_the_end(const struct fm_slots *slots, uint64_t item)
-{
-    /* Pairs with the release in fm_slots_finish. */
-    return item >= fm_load_acquire(&slots->shared->total);
-}
-
-/* Something that ends the wait, other than the item itself. */
-static bool
-is_futile(struct fm_engine *engine, uint64_t item)
-{
-    return is_past_the_end(&engine->board.slots, item)
-           || fm_load_acquire(&engine->board.slots.shared->ended)
-           || fm_monitor_is_deserted(&engine->monitor);
-}
-
-/* Without the GIL: sleeps until the item may be done; -EINTR if a signal came. */
-static int
-sleep_for_item(struct generator *self, struct fm_engine *engine, int64_t left)
-{
-    struct fm_slots *slots = &engine->board.slots;
-    struct fm_doorbell *bell = &slots->shared->consumer;
-    uint64_t item = self->next_item;
-    uint64_t awaited = fm_slots_item_to_await(slots, item, self->moderation.gap);
-    uint32_t ticket = fm_doorbell_arm(bell, awaited);
-    if (fm_slots_is_done(slots, item) || fm_slots_is_done(slots, awaited)
-        || is_futile(engine, item)) {
-        fm_doorbell_disarm(bell);
-        return 0;
-    }
-    int64_t timeout = awaited > item ? FM_MODERATION_DELAY : FM_DOORBELL_SLICE;
-    int result = fm_doorbell_wait(bell, ticket, timeout < left ? timeout : left);
-    if (result == -ETIMEDOUT && awaited > item && !fm_slots_is_done(slots, item)) {
-        fm_moderation_reset(&self->moderation);
-    }
-    return result;
-}
-
-/* Looks once more for the item, after whatever made waiting futile. */
-static enum outcome
-give_up(struct generator *self, struct fm_engine *engine)
-{
-    uint64_t item = self->next_item;
-    struct fm_slots *slots = &engine->board.slots;
-    if (fm_slots_is_done(slots, item)) {
-        return ITEM_READY;
-    }
-    if (is_past_the_end(slots, item) || fm_load_acquire(&slots->shared->ended)) {
-        return ITEM_NONE;
-    }
-    fm_errors_raise(fm_errors_open(self->job->state, engine, item, &engine->monitor.last_crash, 0));
-    return ITEM_ERROR;
-}
-
-static enum outcome
-wait_for_item(struct generator *self, int64_t deadline)
-{
-    struct fm_job *job = self->job;
-    struct fm_engine *engine = job->engine;
-    struct fm_slots *slots = &engine->board.slots;
-    fm_board_consumed(&engine->board, self->next_item);
-    while (!fm_slots_is_done(slots, self->next_item)) {
-        int64_t left = deadline == NO_DEADLINE ? deadline : deadline - fm_clock_now();
-        if (is_futile(engine, self->next_item)) {
-            return give_up(self, engine);
-        }
-        if (left <= 0) {
-            return ITEM_TIMEOUT;
-        }
-        PyThreadState *thread = PyEval_SaveThread();
-        int result = sleep_for_item(self, engine, left);
-        fm_feeder_take_gil(job, thread);
-        if (result == -EINTR && PyErr_CheckSignals() < 0) {
-            return ITEM_ERROR;
-        }
-    }
-    fm_moderation_update(&self->moderation, self->next_item, slots->mask / 4 + 1);
-    return ITEM_READY;
-}
-
-/* ---- taking a result ---- */
-
-/* An item's error: raised, or its result if the caller wants errors so. Steals the reference. */
-static PyObject *
-deliver_error(struct generator *self, PyObject *exception)
-{
-    if (self->job->return_exceptions) {
-        return exception;
-    }
-    fm_errors_raise(exception);
-    return NULL;
-}
-
-/* What is no Exception is not the item's: Ctrl-C in the middle of unpickling, say. */
-static PyObject *
-deliver_decoding_error(struct generator *self)
-{
-    bool is_items = PyErr_ExceptionMatches(PyExc_Exception);
-    PyObject *exception = fm_errors_explain_decoding(self->job->state, self->next_item);
-    if (is_items) {
-        return deliver_error(self, exception);
-    }
-    fm_errors_raise(exception);
-    return NULL;
-}
-
-static PyObject *
-decode_result(struct generator *self, struct fm_engine *engine, const struct fm_value *value)
-{
-    PyObject *root;
-    PyObject *result = fm_codec_decode(self->job->state, engine, value, true, &root);
-    if (root != NULL) {
-        Py_DECREF(root);
-    } else {
-        fm_board_drop(&engine->board, value);
-    }
-    return result != NULL ? result : deliver_decoding_error(self);
-}
-
-static PyObject *
-open_outcome(struct generator *self, struct fm_engine *engine)
-{
-    const struct fm_value *value = &fm_slots_at(&engine->board.slots, self->next_item)->value;
-    if (value->outcome == FM_OUTCOME_RESULT) {
-        return decode_result(self, engine, value);
-    }
-    return deliver_error(self, fm_errors_open(self->job->state, engine, self->next_item, value,
-                                              self->job->task_timeout));
-}
-
-/* The item at `next_item` is done. */
-static PyObject *
-take_item(struct generator *self)
-{
-    struct fm_engine *engine = self->job->engine;
-    PyObject *result = open_outcome(self, engine);
-    if (self->job->has_argument_blocks) {
-        const struct fm_argument *argument =
-            fm_slots_argument(&engine->board.slots, self->next_item);
-        fm_board_drop(&engine->board, &argument->value);
-    }
-    self->next_item++;
-    fm_board_consumed_one(&engine->board, self->next_item);
-    return result;
-}
+/* ---- results ---- */
 
 /* Past the last item: the end of the input, or what its iterator raised. */
-static PyObject *
+static void
 end_of_input(struct generator *self)
 {
-    PyObject *error = self->job->input_error;
-    self->job->input_error = NULL;
+    PyObject *error = self->consumer.job->input_error;
+    self->consumer.job->input_error = NULL;
     finish(self);
-    if (error != NULL) {
-        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-        Py_DECREF(error);
-    }
-    return NULL;
+    fm_errors_raise(error);
 }
 
 /* Ends the map with the exception that is set. */
-static PyObject *
+static void
 fail(struct generator *self)
 {
     PyObject *type;
@@ -229,65 +71,35 @@ fail(struct generator *self)
     PyErr_Fetch(&type, &value, &traceback);
     finish(self);
     PyErr_Restore(type, value, traceback);
-    return NULL;
-}
-
-static PyObject *
-advance_slowly(struct generator *self, int64_t deadline)
-{
-    if (self->job->engine == NULL) {
-        return end_of_input(self);
-    }
-    if (fm_engine_is_foreign(self->job->engine)) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "this FastMap belongs to the process that made it, not to its fork");
-        return NULL;
-    }
-    switch (wait_for_item(self, deadline)) {
-    case ITEM_READY: {
-        PyObject *result = take_item(self);
-        return result != NULL ? result : fail(self);
-    }
-    case ITEM_NONE:
-        return end_of_input(self);
-    case ITEM_TIMEOUT:
-        PyErr_Format(PyExc_TimeoutError, "result %llu is not there yet",
-                     (unsigned long long)self->next_item);
-        return NULL;
-    default:
-        return fail(self);
-    }
-}
-
-static bool
-is_ready(const struct generator *self)
-{
-    const struct fm_engine *engine = self->job->engine;
-    return engine != NULL && !fm_engine_is_foreign(engine)
-           && fm_slots_is_done(&engine->board.slots, self->next_item);
 }
 
 /* The next result; NULL without an exception at the end. */
 static PyObject *
 advance(struct generator *self, int64_t deadline)
 {
-    PyObject *result;
+    PyObject *result = NULL;
     if (self->executing) {
         PyErr_SetString(PyExc_ValueError, "generator already executing");
         return NULL;
     }
-    if (self->job == NULL) {
+    if (self->consumer.job == NULL) {
         return NULL;
     }
     self->started = true;
     self->executing = true;
-    if (is_ready(self)) {
-        result = take_item(self);
-        if (result == NULL) {
-            (void)fail(self);
-        }
-    } else {
-        result = advance_slowly(self, deadline);
+    switch (fm_consumer_take(&self->consumer, deadline, &result)) {
+    case FM_TAKEN_RESULT:
+        break;
+    case FM_TAKEN_END:
+        end_of_input(self);
+        break;
+    case FM_TAKEN_ERROR:
+        fail(self);
+        break;
+    case FM_TAKEN_TIMEOUT:
+        PyErr_Format(PyExc_TimeoutError, "result %llu is not there yet",
+                     (unsigned long long)self->consumer.next_item);
+        break;
     }
     self->executing = false;
     return result;
@@ -298,7 +110,7 @@ advance(struct generator *self, int64_t deadline)
 static PyObject *
 iternext(PyObject *object)
 {
-    return advance((struct generator *)object, NO_DEADLINE);
+    return advance((struct generator *)object, FM_NO_DEADLINE);
 }
 
 /* For methods: the end is an exception. */
@@ -316,11 +128,11 @@ static PyObject *
 generator_send(PyObject *object, PyObject *value)
 {
     struct generator *self = (struct generator *)object;
-    if (!self->started && self->job != NULL && value != Py_None) {
+    if (!self->started && self->consumer.job != NULL && value != Py_None) {
         PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started generator");
         return NULL;
     }
-    return advance_or_stop(self, NO_DEADLINE);
+    return advance_or_stop(self, FM_NO_DEADLINE);
 }
 
 static int
@@ -403,7 +215,7 @@ generator_throw(PyObject *object, PyObject *arguments)
 static int
 read_timeout(PyObject *timeout, int64_t *deadline)
 {
-    *deadline = NO_DEADLINE;
+    *deadline = FM_NO_DEADLINE;
     if (timeout == Py_None) {
         return 0;
     }
@@ -454,13 +266,13 @@ static PyObject *
 generator_length_hint(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     struct generator *self = (struct generator *)object;
-    if (self->job == NULL) {
+    if (self->consumer.job == NULL) {
         return PyLong_FromLong(0);
     }
     if (self->length < 0) {
         Py_RETURN_NOTIMPLEMENTED;
     }
-    Py_ssize_t left = self->length - (Py_ssize_t)self->next_item;
+    Py_ssize_t left = self->length - (Py_ssize_t)self->consumer.next_item;
     return PyLong_FromSsize_t(left > 0 ? left : 0);
 }
 
@@ -494,8 +306,8 @@ static PyObject *
 represent(PyObject *object)
 {
     struct generator *self = (struct generator *)object;
-    const char *status = self->job != NULL ? "running" : "finished";
-    unsigned long long taken = (unsigned long long)self->next_item;
+    const char *status = self->consumer.job != NULL ? "running" : "finished";
+    unsigned long long taken = (unsigned long long)self->consumer.next_item;
     if (self->length < 0) {
         return PyUnicode_FromFormat("<FastMap %s: %llu results taken, at %p>", status, taken, self);
     }
@@ -509,8 +321,8 @@ static PyObject *
 shut_down(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     struct generator *self = (struct generator *)object;
-    if (self->job != NULL) {
-        struct fm_job *job = fm_job_ref(self->job);
+    if (self->consumer.job != NULL) {
+        struct fm_job *job = fm_job_ref(self->consumer.job);
         fm_job_stop(job);
         fm_job_unref(job);
     }
@@ -529,14 +341,14 @@ fm_generator_new(PyObject *module, PyObject *function, PyObject *iterables,
     if (self == NULL) {
         return NULL;
     }
-    self->job = fm_job_new(module, function, iterables, options);
-    if (self->job == NULL) {
+    self->consumer.job = fm_job_new(module, function, iterables, options);
+    if (self->consumer.job == NULL) {
         Py_DECREF(self);
         return NULL;
     }
-    const struct fm_source *source = &self->job->source;
+    const struct fm_source *source = &self->consumer.job->source;
     self->length = source->inherited ? (Py_ssize_t)source->total : length;
-    fm_moderation_init(&self->moderation);
+    fm_moderation_init(&self->consumer.moderation);
     return (PyObject *)self;
 }
 
@@ -545,12 +357,13 @@ traverse(PyObject *object, visitproc visit, void *arg)
 {
     struct generator *self = (struct generator *)object;
     Py_VISIT(Py_TYPE(object));
-    if (self->job != NULL) {
-        Py_VISIT(self->job->function);
-        Py_VISIT(self->job->input_error);
+    if (self->consumer.job != NULL) {
+        Py_VISIT(self->consumer.job->function);
+        Py_VISIT(self->consumer.job->input_error);
         /* A feeder that lives holds the iterators too. */
-        if (!self->job->feeder_started || fm_load_acquire(&self->job->feeder_done)) {
-            Py_VISIT(self->job->source.inputs);
+        if (!self->consumer.job->feeder_started
+            || fm_load_acquire(&self->consumer.job->feeder_done)) {
+            Py_VISIT(self->consumer.job->source.inputs);
         }
     }
     return 0;

@@ -1,10 +1,11 @@
 #include "view.h"
 
 struct view {
-    PyObject_HEAD PyObject *root; /* NULL for a root itself */
-    struct fm_engine *engine;     /* of a root */
-    uint64_t block;               /* of a root: offset in the arena */
-    bool owns;                    /* of a root */
+    PyObject_HEAD
+    PyObject *root;           /* NULL for a root itself */
+    struct fm_engine *engine; /* of a root */
+    uint64_t block;           /* of a root: offset in the arena */
+    bool owns;                /* of a root */
     char *bytes;
     Py_ssize_t size;
     bool readonly;

@@ -67,6 +67,16 @@ run_item(struct engine *engine, unsigned worker, unsigned thread, uint64_t item)
 }
 
 void
+engine_await_workers(struct engine *engine)
+{
+    for (unsigned i = 0; i < engine->options.workers; i++) {
+        while (!fm_load_relaxed(&engine->board.roster.entries[i].started)) {
+            test_sleep(FM_MILLISECOND);
+        }
+    }
+}
+
+void
 engine_run_item(struct engine *engine, unsigned worker, uint64_t item)
 {
     struct fm_doorbell *consumer = &engine->board.slots.shared->consumer;
@@ -99,6 +109,7 @@ run_thread(void *context, struct fm_pool_thread *thread)
             }
         } while (!engine->options.wait_only && fm_pool_next(thread, &item));
     }
+    (void)fm_add_relaxed(&engine->shared->returned, 1);
 }
 
 static void
@@ -421,8 +432,9 @@ is_due(void *context, const fm_atomic_u32 *word)
     struct fm_slots *slots = &engine->board.slots;
     uint64_t consumed = fm_load_relaxed(&slots->shared->consumed);
     if (word == &slots->shared->consumer.rings) {
-        return fm_slots_is_done(slots, consumed) || fm_monitor_is_deserted(&engine->monitor)
-               || fm_load_acquire(&slots->shared->total) <= consumed;
+        /* After the last item it waits for the workers to end, which may take them a while. */
+        return fm_monitor_is_deserted(&engine->monitor)
+               || (consumed < engine->options.items && fm_slots_is_done(slots, consumed));
     }
     if (word == &slots->shared->feeder.rings) {
         uint64_t wanted = fm_doorbell_wanted(&slots->shared->feeder);

@@ -55,6 +55,7 @@ struct engine_options {
 struct engine_shared {
     fm_atomic_u32 running;                     /* items that run now */
     fm_atomic_u32 peak;                        /* the most that did */
+    fm_atomic_u32 returned;                    /* pool threads */
     fm_atomic_u32 ended;                       /* workers whose pool was over */
     fm_atomic_u32 most_thread;                 /* the highest thread number that ran an item */
     fm_atomic_u64 flags[8];                    /* for the test */
@@ -100,6 +101,9 @@ void engine_await_end(struct engine *engine);
 
 /* Ends the workers, whatever they do; only forked ones. */
 void engine_stop(struct engine *engine);
+
+/* In an item: waits until all workers are there, so that each can have its part. */
+void engine_await_workers(struct engine *engine);
 
 /* For `work`: runs a claimed item, completes it and rings the consumer if it waits for it. */
 void engine_run_item(struct engine *engine, unsigned worker, uint64_t item);

@@ -528,7 +528,7 @@ run_plagues(const char *name, bool retried)
             .workers = 2 + i % 3,
             .threads = 1 + i % 2,
             .threads_limit = 1 + i % 2,
-            .items = CHECK_SCALED(sizes[i % 6] < 8 ? 1000 : 6000),
+            .items = CHECK_SCALED(sizes[i % 6] < 8 ? UINT64_C(1000) : UINT64_C(6000)),
             .buffersize = sizes[i % 6],
             .inherited = i % 4 == 0,
             .dawdles = i % 5 == 0,

@@ -176,6 +176,8 @@ static void
 check_bystander(bool burns)
 {
     struct bystander bystander = {.burns = burns};
+    struct bystander first = {.stop = 1}; /* with it comes a sanitizer's own thread */
+    test_join_thread(test_thread(stand_by, &first));
     unsigned before = fm_process_thread_count();
     pthread_t thread = test_thread(stand_by, &bystander);
     while (fm_load_acquire(&bystander.tid) == 0) {

@@ -22,9 +22,9 @@ let_run(struct engine *engine, const struct engine_options *options)
 static void
 run_sleeping(struct engine *engine, unsigned worker, uint64_t item)
 {
-    (void)engine;
     (void)worker;
     (void)item;
+    engine_await_workers(engine);
     test_sleep(20 * FM_MILLISECOND);
 }
 

@@ -1,0 +1,140 @@
+/* The supervisor's side of a pool: more threads, and looks at those that there are. */
+#include "pool.h"
+
+#include "clock.h"
+#include "process.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void *
+run_pool_thread(void *argument)
+{
+    struct fm_pool_thread *thread = argument;
+    struct fm_pool *pool = thread->pool;
+    char name[16];
+    (void)pthread_sigmask(SIG_SETMASK, &pool->signals, NULL);
+    (void)snprintf(name, sizeof name, "fm-w%u-t%u", (unsigned)pool->worker, thread->number);
+    fm_process_name_thread(name);
+    fm_pool_register_thread(thread);
+    pool->hooks.run_thread(pool->hooks.context, thread);
+    return NULL;
+}
+
+/* The thread's memory lives as long as the process: threads come and never go. */
+static int
+start_thread(struct fm_pool *pool, const pthread_attr_t *attributes, unsigned number)
+{
+    pthread_t handle;
+    struct fm_pool_thread *thread = malloc(sizeof *thread);
+    if (thread == NULL) {
+        return ENOMEM;
+    }
+    fm_pool_init_thread(thread, pool, number);
+    int result = pthread_create(&handle, attributes, run_pool_thread, thread);
+    if (result != 0) {
+        free(thread);
+    }
+    return result;
+}
+
+unsigned
+fm_pool_add_threads(struct fm_pool *pool, unsigned count)
+{
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) {
+        return 0;
+    }
+    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (pool->stack_size > 0) {
+        (void)pthread_attr_setstacksize(&attributes, pool->stack_size);
+    }
+    /* Counted before they start, and the ones that could not be started taken back. */
+    (void)pthread_mutex_lock(&pool->lock);
+    unsigned first = pool->threads;
+    pool->threads += count;
+    pool->starting += count;
+    fm_pool_set_active_locked(pool, pool->active + count);
+    (void)pthread_mutex_unlock(&pool->lock);
+    unsigned started = 0;
+    while (started < count && start_thread(pool, &attributes, first + started) == 0) {
+        started++;
+    }
+    (void)pthread_attr_destroy(&attributes);
+    unsigned missing = count - started;
+    if (missing > 0) {
+        (void)pthread_mutex_lock(&pool->lock);
+        pool->threads -= missing;
+        pool->starting -= missing;
+        fm_pool_set_active_locked(pool, pool->active - missing);
+        (void)pthread_mutex_unlock(&pool->lock);
+    }
+    return started;
+}
+
+bool
+fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample)
+{
+    uint64_t waiting = fm_slots_waiting(pool->slots);
+    uint64_t share = fm_roster_share(pool->roster, waiting);
+    (void)pthread_mutex_lock(&pool->lock);
+    bool idle = pool->led || pool->parked != NULL || fm_load_relaxed(&pool->solo);
+    unsigned threads = pool->threads;
+    uint64_t room = share > pool->active ? share - pool->active : 0;
+    uint64_t allowed = pool->threads_limit > threads ? pool->threads_limit - threads : 0;
+    sample->active = pool->active;
+    sample->idles = pool->idles;
+    sample->settled = pool->starting == 0;
+    (void)pthread_mutex_unlock(&pool->lock);
+    sample->waiting = waiting;
+    sample->room = room < allowed ? room : allowed;
+    sample->time = fm_clock_now();
+    sample->cpu = idle || sample->room == 0 ? 0 : fm_clock_process_cpu();
+    return !idle;
+}
+
+bool
+fm_pool_is_runnable(struct fm_pool *pool)
+{
+    pid_t observed[FM_POOL_OBSERVED];
+    unsigned count = 0;
+    (void)pthread_mutex_lock(&pool->lock);
+    if (pool->threads <= FM_POOL_OBSERVED) {
+        for (struct fm_pool_thread *thread = pool->all; thread; thread = thread->next_thread) {
+            observed[count++] = thread->tid;
+        }
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    while (count > 0) {
+        if (fm_process_thread_is_runnable(observed[--count])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_overdue(const struct fm_pool_thread *thread, int64_t now)
+{
+    /* Twice, since the item may change between the two fields. */
+    uint64_t item = fm_load_relaxed(&thread->running);
+    int64_t since = (int64_t)fm_load_relaxed(&thread->since);
+    return item != FM_NO_ITEM && now - since > thread->pool->task_timeout
+           && fm_load_relaxed(&thread->running) == item;
+}
+
+struct fm_pool_thread *
+fm_pool_find_overdue(struct fm_pool *pool, int64_t now, bool runnable_only)
+{
+    struct fm_pool_thread *thread;
+    (void)pthread_mutex_lock(&pool->lock);
+    for (thread = pool->all; thread != NULL; thread = thread->next_thread) {
+        if (is_overdue(thread, now)
+            && (!runnable_only || fm_process_thread_is_runnable(thread->tid))) {
+            break;
+        }
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return thread;
+}

@@ -1,0 +1,226 @@
+/* Strings and small containers, without pickle: the way back of codec_native_write.c.
+ *
+ * Every count and size is checked against the bytes that there are: what no encoder wrote is an
+ * exception and nothing worse.
+ */
+#include "codec.h"
+
+#include <string.h>
+
+struct reader {
+    const uint8_t *position;
+    const uint8_t *end;
+};
+
+static PyObject *read_element(struct reader *reader, int depth);
+
+static const void *
+read_bytes(struct reader *reader, size_t size)
+{
+    if ((size_t)(reader->end - reader->position) < size) {
+        (void)fm_codec_damaged();
+        return NULL;
+    }
+    const void *bytes = reader->position;
+    reader->position += size;
+    return bytes;
+}
+
+/* A count of elements can't exceed the bytes that are left: each takes one at least. */
+static Py_ssize_t
+read_count(struct reader *reader)
+{
+    uint32_t count;
+    const void *bytes = read_bytes(reader, sizeof count);
+    if (bytes == NULL) {
+        return -1;
+    }
+    memcpy(&count, bytes, sizeof count);
+    if (count > (size_t)(reader->end - reader->position)) {
+        (void)fm_codec_damaged();
+        return -1;
+    }
+    return (Py_ssize_t)count;
+}
+
+PyObject *
+fm_native_read_string(enum fm_tag tag, const void *bytes, size_t size)
+{
+    Py_ssize_t length = (Py_ssize_t)size;
+    if (tag == FM_TAG_ASCII) {
+        PyObject *string = PyUnicode_New(length, 127);
+        if (string != NULL) {
+            memcpy(PyUnicode_DATA(string), bytes, size);
+        }
+        return string;
+    }
+    if (tag == FM_TAG_LATIN1) {
+        return PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, bytes, length);
+    }
+    if (tag == FM_TAG_UCS2) {
+        return PyUnicode_FromKindAndData(PyUnicode_2BYTE_KIND, bytes, length / 2);
+    }
+    return PyUnicode_FromKindAndData(PyUnicode_4BYTE_KIND, bytes, length / 4);
+}
+
+static PyObject *
+read_sized(struct reader *reader, enum fm_tag tag)
+{
+    Py_ssize_t size = read_count(reader);
+    const void *bytes = size >= 0 ? read_bytes(reader, (size_t)size) : NULL;
+    if (bytes == NULL) {
+        return NULL;
+    }
+    if (tag == FM_TAG_BYTES) {
+        return PyBytes_FromStringAndSize(bytes, size);
+    }
+    return fm_native_read_string(tag, bytes, (size_t)size);
+}
+
+static PyObject *
+read_integer(struct reader *reader)
+{
+    long long number;
+    const void *bytes = read_bytes(reader, sizeof number);
+    if (bytes == NULL) {
+        return NULL;
+    }
+    memcpy(&number, bytes, sizeof number);
+    return PyLong_FromLongLong(number);
+}
+
+static PyObject *
+read_float(struct reader *reader)
+{
+    double number;
+    const void *bytes = read_bytes(reader, sizeof number);
+    if (bytes == NULL) {
+        return NULL;
+    }
+    memcpy(&number, bytes, sizeof number);
+    return PyFloat_FromDouble(number);
+}
+
+static PyObject *
+read_complex(struct reader *reader)
+{
+    Py_complex number;
+    const void *bytes = read_bytes(reader, sizeof number);
+    if (bytes == NULL) {
+        return NULL;
+    }
+    memcpy(&number, bytes, sizeof number);
+    return PyComplex_FromCComplex(number);
+}
+
+static PyObject *
+read_tuple(struct reader *reader, int depth)
+{
+    Py_ssize_t count = read_count(reader);
+    PyObject *tuple = count >= 0 ? PyTuple_New(count) : NULL;
+    for (Py_ssize_t i = 0; tuple != NULL && i < count; i++) {
+        PyObject *element = read_element(reader, depth);
+        if (element == NULL) {
+            Py_CLEAR(tuple);
+            break;
+        }
+        PyTuple_SET_ITEM(tuple, i, element);
+    }
+    return tuple;
+}
+
+static PyObject *
+read_list(struct reader *reader, int depth)
+{
+    Py_ssize_t count = read_count(reader);
+    PyObject *list = count >= 0 ? PyList_New(count) : NULL;
+    for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
+        PyObject *element = read_element(reader, depth);
+        if (element == NULL) {
+            Py_CLEAR(list);
+            break;
+        }
+        PyList_SET_ITEM(list, i, element);
+    }
+    return list;
+}
+
+static int
+read_dict_entry(struct reader *reader, PyObject *dict, int depth)
+{
+    PyObject *key = read_element(reader, depth);
+    PyObject *value = key != NULL ? read_element(reader, depth) : NULL;
+    int result = value != NULL ? PyDict_SetItem(dict, key, value) : -1;
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return result;
+}
+
+static PyObject *
+read_dict(struct reader *reader, int depth)
+{
+    Py_ssize_t count = read_count(reader);
+    PyObject *dict = count >= 0 ? PyDict_New() : NULL;
+    for (Py_ssize_t i = 0; dict != NULL && i < count; i++) {
+        if (read_dict_entry(reader, dict, depth) < 0) {
+            Py_CLEAR(dict);
+        }
+    }
+    return dict;
+}
+
+static PyObject *
+read_container(struct reader *reader, enum fm_tag tag, int depth)
+{
+    if (depth > FM_NATIVE_DEPTH) {
+        return fm_codec_damaged();
+    }
+    switch (tag) {
+    case FM_TAG_TUPLE:
+        return read_tuple(reader, depth + 1);
+    case FM_TAG_LIST:
+        return read_list(reader, depth + 1);
+    case FM_TAG_DICT:
+        return read_dict(reader, depth + 1);
+    default:
+        return fm_codec_damaged();
+    }
+}
+
+static PyObject *
+read_element(struct reader *reader, int depth)
+{
+    const uint8_t *tag = read_bytes(reader, 1);
+    if (tag == NULL) {
+        return NULL;
+    }
+    switch ((enum fm_tag) * tag) {
+    case FM_TAG_NONE:
+        return Py_NewRef(Py_None);
+    case FM_TAG_FALSE:
+        return Py_NewRef(Py_False);
+    case FM_TAG_TRUE:
+        return Py_NewRef(Py_True);
+    case FM_TAG_INTEGER:
+        return read_integer(reader);
+    case FM_TAG_FLOAT:
+        return read_float(reader);
+    case FM_TAG_COMPLEX:
+        return read_complex(reader);
+    case FM_TAG_ASCII:
+    case FM_TAG_LATIN1:
+    case FM_TAG_UCS2:
+    case FM_TAG_UCS4:
+    case FM_TAG_BYTES:
+        return read_sized(reader, (enum fm_tag) * tag);
+    default:
+        return read_container(reader, (enum fm_tag) * tag, depth);
+    }
+}
+
+PyObject *
+fm_native_read(enum fm_tag tag, const uint8_t *bytes, size_t size)
+{
+    struct reader reader = {.position = bytes, .end = bytes + size};
+    return read_container(&reader, tag, 0);
+}

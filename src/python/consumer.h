@@ -1,0 +1,29 @@
+/* The reading end of a job: waits for results and takes them, strictly in order.
+ *
+ * One thread at a time, with the GIL, which is released for as long as it sleeps.
+ */
+#ifndef FM_CONSUMER_H
+#define FM_CONSUMER_H
+
+#include "job.h"
+
+#define FM_NO_DEADLINE INT64_MAX
+
+struct fm_consumer {
+    struct fm_job *job; /* NULL once it is finished; the reference is the owner's */
+    uint64_t next_item;
+    struct fm_moderation moderation;
+};
+
+/* What asking for the next result came to. */
+enum fm_taken {
+    FM_TAKEN_RESULT,
+    FM_TAKEN_END,    /* of the input, or the job was ended */
+    FM_TAKEN_ERROR,  /* with an exception, after which there are no more results */
+    FM_TAKEN_TIMEOUT /* and nothing is lost */
+};
+
+/* Waits until `deadline` (fm_clock_now) for the next item, and takes its result. */
+enum fm_taken fm_consumer_take(struct fm_consumer *consumer, int64_t deadline, PyObject **result);
+
+#endif
