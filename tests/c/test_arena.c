@@ -467,36 +467,39 @@ receive(struct traffic *traffic, unsigned number)
     return true;
 }
 
-/* Two threads produce from one heap. */
-static struct fm_heap common_heap;
-
-static void *
-produce_in_thread(void *argument)
+static void
+produce_from_own_heap(struct traffic *traffic, unsigned number)
 {
-    struct traffic *traffic = argument;
-    produce(traffic, &common_heap, (unsigned)fm_add_relaxed(&traffic->turn, 1));
-    return NULL;
-}
-
-static void *
-produce_from_own_heap(void *argument)
-{
-    struct traffic *traffic = argument;
     struct fm_heap heap;
-    unsigned number = (unsigned)fm_add_relaxed(&traffic->turn, 1);
     fm_heap_init(&heap, &traffic->arena, number);
     uint64_t start = heap.shared->top;
     produce(traffic, &heap, number);
     /* Of each of some twenty sizes no more than may be out at once. */
     CHECK(heap.shared->top - start <= 32 * traffic->arena.limit);
     fm_heap_fini(&heap);
+}
+
+/* The first two threads produce from one heap. */
+static struct fm_heap common_heap;
+
+static void *
+produce_in_thread(void *argument)
+{
+    struct traffic *traffic = argument;
+    unsigned number = (unsigned)fm_add_relaxed(&traffic->turn, 1);
+    if (number < 2) {
+        produce(traffic, &common_heap, number);
+    } else {
+        produce_from_own_heap(traffic, number);
+    }
     return NULL;
 }
 
 static void
-produce_in_process(void *traffic)
+produce_in_process(void *argument)
 {
-    (void)produce_from_own_heap(traffic);
+    struct traffic *traffic = argument;
+    produce_from_own_heap(traffic, (unsigned)fm_add_relaxed(&traffic->turn, 1));
 }
 
 static unsigned
@@ -550,7 +553,7 @@ run_threads(void *ignored)
     watch_begin(0, is_due, traffic);
     fm_heap_init(&common_heap, &traffic->arena, 0);
     for (unsigned i = 0; i < CHANNELS; i++) {
-        threads[i] = test_thread(i < 2 ? produce_in_thread : produce_from_own_heap, traffic);
+        threads[i] = test_thread(produce_in_thread, traffic);
     }
     receive_all(traffic);
     for (unsigned i = 0; i < CHANNELS; i++) {
