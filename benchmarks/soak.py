@@ -240,9 +240,9 @@ def parse_options() -> argparse.Namespace:
 def main() -> int:
     options = parse_options()
     print(f"seed {options.seed}", flush=True)
-    faulthandler.dump_traceback_later(STALL_SECONDS, exit=True)
     start = time.monotonic()
     soak = Soak(options)
+    # Forked before the watchdog, which is a thread.
     killer = Killer(options.kills, random.Random(options.seed + 1))
     crashes = 0
     failure = None

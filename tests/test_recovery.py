@@ -149,9 +149,10 @@ def test_a_rerun_item_is_alone_while_others_go_on_elsewhere(kind):
             time.sleep(0.001)
             return index
 
-    it = fast_map(fn, kind(range(60)), procs_limit=2, retries=1)
+    it = fast_map(fn, kind(range(60)), procs_limit=2, threads_limit=20, retries=1)
     lone = wait_until(lambda: log.runs[0] == 2)
-    elsewhere = wait_until(lambda: log.runs.number_set() == 60)
+    # The nine other threads of the process that died may have been about to begin an item each.
+    elsewhere = wait_until(lambda: log.runs.number_set() >= 60 - 9)
     gate.open()
     assert lone
     assert elsewhere

@@ -1,228 +1,10 @@
 #include "engine.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 
-#define SECRET UINT64_C(0x5DEECE66D)
-
-static int64_t
-argument_of(uint64_t item)
-{
-    return (int64_t)(item * 3 + 1);
-}
-
-static int64_t
-result_of(uint64_t item)
-{
-    return (int64_t)((item * 3 + 1) ^ SECRET);
-}
-
-/* ---- workers ---- */
-
-struct worker_context {
-    struct engine *engine;
-    unsigned worker;
-    bool is_successor;
-};
-
-static struct worker_context contexts[ENGINE_MOST_WORKERS];
-
-static void
-raise_to(fm_atomic_u32 *field, uint32_t value)
-{
-    uint32_t before = fm_load_relaxed(field);
-    while (before < value && !fm_cas_relaxed(field, &before, value)) {
-    }
-}
-
-static void
-run_item(struct engine *engine, unsigned worker, unsigned thread, uint64_t item)
-{
-    struct engine_shared *shared = engine->shared;
-    struct fm_slots *slots = &engine->board.slots;
-    int64_t argument = argument_of(item);
-    watch_touch();
-    uint32_t runs = fm_add_relaxed(&shared->runs[item], 1);
-    CHECK(runs <= engine->options.retries || engine->options.repeats);
-    (void)fm_add_relaxed(&shared->ran_by[worker], 1);
-    raise_to(&shared->peak, fm_add_relaxed(&shared->running, 1) + 1);
-    raise_to(&shared->most_thread, thread);
-    if (slots->arguments != NULL) {
-        argument = fm_slots_argument(slots, item)->value.as.integer;
-        CHECK_EQUAL(argument, argument_of(item));
-    }
-    if (engine->options.run != NULL) {
-        engine->options.run(engine, worker, item);
-    }
-    struct fm_value value = {.form = FM_FORM_INLINE, .outcome = FM_OUTCOME_RESULT};
-    value.as.integer = argument ^ (int64_t)SECRET;
-    fm_slots_at(slots, item)->value = value;
-    (void)fm_add_relaxed(&shared->running, UINT32_MAX);
-    watch_touch();
-}
-
-void
-engine_await_workers(struct engine *engine)
-{
-    for (unsigned i = 0; i < engine->options.workers; i++) {
-        while (!fm_load_relaxed(&engine->board.roster.entries[i].started)) {
-            test_sleep(FM_MILLISECOND);
-        }
-    }
-}
-
-void
-engine_run_item(struct engine *engine, unsigned worker, uint64_t item)
-{
-    struct fm_doorbell *consumer = &engine->board.slots.shared->consumer;
-    run_item(engine, worker, 0, item);
-    fm_slots_complete(&engine->board.slots, item);
-    fm_fence_seq_cst();
-    if (fm_doorbell_wanted(consumer) == item) {
-        (void)fm_doorbell_answer(consumer, item);
-    }
-}
-
-static void
-run_thread(void *context, struct fm_pool_thread *thread)
-{
-    struct worker_context *at = context;
-    struct engine *engine = at->engine;
-    uint64_t item;
-    uint64_t seed = (thread->number + 1) * 977 + at->worker;
-    if (engine->options.batch > 0) {
-        thread->batch = engine->options.batch;
-    }
-    while (fm_pool_wait(thread, &item)) {
-        do {
-            fm_pool_note_begin(thread, item);
-            run_item(engine, at->worker, thread->number, item);
-            fm_pool_note_end(thread);
-            fm_pool_complete(thread, item);
-            if (engine->options.dawdles) {
-                test_dawdle(&seed);
-            }
-        } while (!engine->options.wait_only && fm_pool_next(thread, &item));
-    }
-    (void)fm_add_relaxed(&engine->shared->returned, 1);
-}
-
-static void
-leave_at_once(void *context, int status)
-{
-    (void)context;
-    _exit(status != 0 ? status : ENGINE_EXIT_LEFT);
-}
-
-static bool
-is_never_hogged(void *context)
-{
-    (void)context;
-    return false;
-}
-
-/* ---- what a thread has to say when it is asked for its stack ---- */
-
-static int stack_fd = -1;
-
-static void
-write_stack(int number)
-{
-    (void)number;
-    CHECK_EQUAL(pwrite(stack_fd, "stack", 5, 0), 5);
-}
-
-static void
-prepare_stack(struct fm_pool *pool)
-{
-    struct sigaction action = {.sa_handler = write_stack, .sa_flags = SA_RESTART};
-    stack_fd = memfd_create("stack", MFD_CLOEXEC);
-    CHECK(stack_fd >= 0);
-    CHECK_EQUAL(sigaction(SIGUSR2, &action, NULL), 0);
-    pool->stack_signal = SIGUSR2;
-    pool->stack_fd = stack_fd;
-}
-
-/* A timer of the kernel's, so that no other process can be hit. */
-static void
-limit_life(const struct worker_context *at)
-{
-    struct engine *engine = at->engine;
-    if (engine->options.life == NULL) {
-        return;
-    }
-    int64_t life = engine->options.life(engine, at->worker, at->is_successor);
-    if (life > 0) {
-        timer_t timer;
-        struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
-        struct itimerspec when = {.it_value = fm_clock_timespec(life)};
-        CHECK_EQUAL(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
-        CHECK_EQUAL(timer_settime(timer, 0, &when, NULL), 0);
-    }
-}
-
-static void
-run_worker(void *argument)
-{
-    struct worker_context *at = argument;
-    struct engine *engine = at->engine;
-    struct fm_pool *pool = &engine->pools[at->worker];
-    pool->self = &engine->board.roster.entries[at->worker];
-    while (at->is_successor && !fm_load_relaxed(&pool->self->alive)) {
-        test_sleep(FM_MILLISECOND / 10); /* what is not watched must not touch anything */
-    }
-    (void)fm_add_relaxed(&engine->shared->births[at->worker], 1);
-    limit_life(at);
-    if (engine->options.survives_parent) {
-        (void)prctl(PR_SET_PDEATHSIG, 0);
-    }
-    if (engine->options.work != NULL) {
-        engine->options.work(engine, at->worker);
-        (void)fm_add_relaxed(&engine->shared->ended, 1);
-        return;
-    }
-    pool->slots = &engine->board.slots;
-    pool->roster = &engine->board.roster;
-    pool->worker = at->worker;
-    pool->threads_limit = engine->options.threads_limit;
-    pool->stack_size = (size_t)1 << 20;
-    pool->hooks = (struct fm_pool_hooks){
-        .run_thread = run_thread,
-        .leave = engine->options.leave != NULL ? engine->options.leave : leave_at_once,
-        .is_hogged = engine->options.is_hogged != NULL ? engine->options.is_hogged
-                                                       : is_never_hogged,
-        .context = at,
-    };
-    pool->parent_pidfd = engine->parent_pidfd;
-    pool->close_fd = engine->monitor.close_fd;
-    fm_store_relaxed(&pool->solo, at->is_successor);
-    pool->task_timeout = engine->options.task_timeout;
-    if (pool->task_timeout > 0) {
-        prepare_stack(pool);
-    }
-    CHECK_EQUAL(fm_pool_init(pool), 0);
-    if (engine->options.threads > 1) {
-        unsigned more = engine->options.threads - 1;
-        CHECK_EQUAL(fm_pool_add_threads(pool, more), more);
-    }
-    if (engine->options.supervised) {
-        CHECK_EQUAL(fm_supervisor_start(pool), 0);
-    }
-    run_thread(at, &pool->main_thread);
-    (void)fm_add_relaxed(&engine->shared->ended, 1);
-}
-
-static void *
-run_worker_thread(void *argument)
-{
-    run_worker(argument);
-    return NULL;
-}
+static struct engine_worker contexts[ENGINE_MOST_WORKERS];
 
 /* ---- feeder ---- */
 
@@ -248,7 +30,7 @@ publish_burst(struct engine *engine, uint64_t first, uint64_t count)
     struct fm_slots *slots = &engine->board.slots;
     for (uint64_t item = first; item < first + count; item++) {
         struct fm_value value = {.form = FM_FORM_INLINE};
-        value.as.integer = argument_of(item);
+        value.as.integer = engine_argument(item);
         fm_slots_argument(slots, item)->value = value;
         fm_slots_publish(slots, item);
     }
@@ -358,7 +140,7 @@ check_value(struct engine *engine, uint64_t item, const struct fm_value *value)
     }
     CHECK(runs >= 1);
     CHECK_EQUAL(value->outcome, FM_OUTCOME_RESULT);
-    CHECK_EQUAL(value->as.integer, result_of(item));
+    CHECK_EQUAL(value->as.integer, engine_result(item));
 }
 
 bool
@@ -462,7 +244,14 @@ fork_successor(void *context, unsigned worker)
 {
     contexts[worker].is_successor = true;
     (void)context;
-    return test_fork(run_worker, &contexts[worker]);
+    return test_fork(engine_run_worker, &contexts[worker]);
+}
+
+static void *
+run_worker_thread(void *argument)
+{
+    engine_run_worker(argument);
+    return NULL;
 }
 
 static void
@@ -488,12 +277,12 @@ static void
 start_workers(struct engine *engine)
 {
     for (unsigned i = 0; i < engine->options.workers; i++) {
-        contexts[i] = (struct worker_context){.engine = engine, .worker = i};
+        contexts[i] = (struct engine_worker){.engine = engine, .worker = i};
     }
     start_nursery(engine);
     for (unsigned i = 0; i < engine->options.workers; i++) {
         if (engine->options.forked) {
-            engine->pids[i] = test_fork(run_worker, &contexts[i]);
+            engine->pids[i] = test_fork(engine_run_worker, &contexts[i]);
             CHECK_EQUAL(fm_monitor_add(&engine->monitor, engine->pids[i]), 0);
         }
     }

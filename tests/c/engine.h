@@ -16,6 +16,21 @@
 #define ENGINE_MOST_WORKERS 16
 #define ENGINE_EXIT_LEFT 71 /* a worker that left because it was asked to */
 
+/* The result of an item is that of its argument. */
+#define ENGINE_SECRET UINT64_C(0x5DEECE66D)
+
+static inline int64_t
+engine_argument(uint64_t item)
+{
+    return (int64_t)(item * 3 + 1);
+}
+
+static inline int64_t
+engine_result(uint64_t item)
+{
+    return engine_argument(item) ^ (int64_t)ENGINE_SECRET;
+}
+
 struct engine;
 
 struct engine_options {
@@ -81,6 +96,16 @@ struct engine {
     uint64_t seed;
     struct fm_moderation moderation;
 };
+
+/* What a worker process or thread is started with. */
+struct engine_worker {
+    struct engine *engine;
+    unsigned worker;
+    bool is_successor;
+};
+
+/* The whole life of one worker; `argument` is its struct engine_worker. */
+void engine_run_worker(void *argument);
 
 void engine_start(struct engine *engine, const struct engine_options *options);
 

@@ -1,3 +1,4 @@
+#include "futex.h"
 #include "process.h"
 
 #include "clock.h"
@@ -140,7 +141,7 @@ stand_by(void *argument)
         if (self->burns) {
             test_burn(100 * FM_MICROSECOND);
         } else {
-            test_sleep(5 * FM_MILLISECOND);
+            (void)fm_futex_wait(&self->stop, 0, FM_FOREVER);
         }
     }
     return NULL;
@@ -171,7 +172,8 @@ times_runnable(pid_t tid, unsigned looks)
     return times;
 }
 
-/* A thread that computes is runnable whether or not it has a CPU, one that sleeps hardly ever. */
+/* A thread that computes is runnable whether or not it has a CPU; one that sleeps is not, but for
+ * its way there. */
 static void
 check_bystander(bool burns)
 {
@@ -190,6 +192,7 @@ check_bystander(bool burns)
     unsigned times = times_runnable(tid, 100);
     CHECK(burns ? times > 80 : times < 20);
     fm_store_release(&bystander.stop, 1);
+    (void)fm_futex_wake(&bystander.stop, 1);
     test_join_thread(thread);
 }
 

@@ -1,0 +1,61 @@
+# The wall around the core, and its inner order: no Python, includes that never run in circles, raw
+# atomics only in atomic.h, raw system calls only in the machine's files.
+#
+#   cmake -DCORE=src/core -P check_layers.cmake
+
+file(GLOB sources ${CORE}/*.c ${CORE}/*.h)
+if(NOT sources)
+  message(FATAL_ERROR "no sources in ${CORE}")
+endif()
+
+function(forbid pattern what)
+  foreach(source ${sources})
+    get_filename_component(name ${source} NAME)
+    if(NOT name IN_LIST ARGN)
+      file(STRINGS ${source} found REGEX "${pattern}")
+      if(found)
+        message(SEND_ERROR "${name} has ${what}: ${found}")
+      endif()
+    endif()
+  endforeach()
+endfunction()
+
+forbid("Python\\.h|[^A-Za-z_]Py[A-Z_]" "Python")
+forbid("stdatomic\\.h|_Atomic|[^_a-z](__)?atomic_[a-z_]+ *\\(|__sync_" "raw atomics" atomic.h)
+forbid("[^a-z_]syscall *\\(" "raw system calls" futex.c process.c)
+
+# Each unit's includes of others; <...> are the system's.
+foreach(source ${sources})
+  get_filename_component(unit ${source} NAME_WE)
+  list(APPEND units ${unit})
+  file(STRINGS ${source} lines REGEX "^ *# *include +\"")
+  foreach(line ${lines})
+    string(REGEX REPLACE ".*\"([^\"]*)\\.h\".*" "\\1" other "${line}")
+    if(NOT EXISTS ${CORE}/${other}.h)
+      message(SEND_ERROR "${unit} includes what is not in the core: ${line}")
+    elseif(NOT other STREQUAL unit)
+      list(APPEND includes_${unit} ${other})
+    endif()
+  endforeach()
+endforeach()
+list(REMOVE_DUPLICATES units)
+
+# Takes away the units that include none of those left, until there are none.
+while(units)
+  set(left)
+  foreach(unit ${units})
+    set(blocked FALSE)
+    foreach(other ${includes_${unit}})
+      if(other IN_LIST units)
+        set(blocked TRUE)
+      endif()
+    endforeach()
+    if(blocked)
+      list(APPEND left ${unit})
+    endif()
+  endforeach()
+  if(left STREQUAL units)
+    message(FATAL_ERROR "these include each other in circles: ${units}")
+  endif()
+  set(units ${left})
+endwhile()
