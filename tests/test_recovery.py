@@ -182,6 +182,27 @@ def test_a_successor_gets_threads_again(kind):
     assert list(it) == list(range(1, 101))
 
 
+def test_items_that_arrive_do_not_wait_for_one_that_runs_alone():
+    """The other process takes them all, however few arrive at a time."""
+    log, gate = RunLog(21), Gate()
+
+    def arriving():
+        for index in range(21):
+            assert index < 2 or log.runs.wait_for(index - 1)
+            yield index
+
+    def fn(index):
+        with log.run(index) as run:
+            if index == 0 and run == 1:
+                os._exit(1)
+            return gate.hold(index)
+
+    it = fast_map(fn, arriving(), procs_limit=2, retries=1)
+    log.runs.wait_for_number(21)
+    gate.open()
+    assert list(it) == list(range(21))
+
+
 # Arguments
 
 

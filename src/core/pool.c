@@ -258,14 +258,14 @@ static bool
 next_left_over(struct fm_pool_thread *thread, uint64_t *item)
 {
     struct fm_pool *pool = thread->pool;
-    if (!fm_load_relaxed(&pool->solo)) {
+    if (!fm_load_relaxed(&pool->self->solo)) {
         return false;
     }
     fm_pool_announce_finished(thread);
     if (fm_slots_claim_retry(pool->slots, pool->worker, item)) {
         return true;
     }
-    fm_store_relaxed(&pool->solo, 0);
+    fm_store_relaxed(&pool->self->solo, 0);
     return false;
 }
 

@@ -76,9 +76,6 @@ struct fm_pool {
     struct fm_pool_hooks hooks;
     int parent_pidfd;
     int close_fd; /* readable once the parent wants the workers to end */
-    /* A successor first runs what its predecessor left to it, each item alone in the process, so
-     * that one which kills its process harms no other. 1 until then; written by the main thread. */
-    fm_atomic_u32 solo;
 
     pthread_mutex_t lock;
     struct fm_pool_thread *parked; /* under lock */

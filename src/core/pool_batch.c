@@ -74,7 +74,7 @@ fm_pool_next_batch(struct fm_pool_thread *thread, uint64_t *item)
     fm_pool_announce_finished(thread);
     end_batch(thread);
     unsigned others = fm_load_relaxed(&pool->self->active) - 1;
-    if (fm_load_relaxed(&pool->solo) || !has_share(pool, others)) {
+    if (fm_load_relaxed(&pool->self->solo) || !has_share(pool, others)) {
         return false;
     }
     for (;;) {

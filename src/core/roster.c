@@ -64,7 +64,8 @@ fm_roster_share(const struct fm_roster *roster, uint64_t waiting)
     uint64_t threads = waiting;
     uint64_t alive = 0;
     for (unsigned i = 0; i < roster->count; i++) {
-        if (fm_load_relaxed(&roster->entries[i].alive)) {
+        if (fm_load_relaxed(&roster->entries[i].alive)
+            && !fm_load_relaxed(&roster->entries[i].solo)) {
             alive++;
             threads += fm_load_relaxed(&roster->entries[i].active);
         }

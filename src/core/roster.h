@@ -20,6 +20,10 @@ struct fm_roster_entry {
     /* 1 once the worker has set itself up. Written by the worker, taken back by the parent before it
      * is replaced; relaxed. */
     fm_atomic_u32 started;
+    /* 1 while the worker runs what its predecessor left to it, each item alone in the process, so that
+     * one which kills its process harms no other. It takes nothing else until then, and counts for no
+     * share. Written by the worker's main thread; relaxed, a hint to others. */
+    fm_atomic_u32 solo;
     /* The worker's one leading thread waits here for a limit (fm_slots_limit) to be reached. */
     FM_CACHE_ALIGNED struct fm_doorbell work;
 };

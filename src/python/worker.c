@@ -167,7 +167,7 @@ set_up_pool(struct fm_worker *worker)
     };
     pool->parent_pidfd = engine->parent_pidfd;
     pool->close_fd = engine->monitor.close_fd;
-    fm_store_relaxed(&pool->solo, engine->is_successor);
+    fm_store_relaxed(&pool->self->solo, engine->is_successor);
 }
 
 /* A stuck thread is to tell where it is, whoever has the GIL: faulthandler's signal handler can. */

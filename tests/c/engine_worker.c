@@ -157,7 +157,7 @@ set_up_pool(struct fm_pool *pool, struct engine_worker *at)
     };
     pool->parent_pidfd = engine->parent_pidfd;
     pool->close_fd = engine->monitor.close_fd;
-    fm_store_relaxed(&pool->solo, at->is_successor);
+    fm_store_relaxed(&pool->self->solo, at->is_successor);
     pool->task_timeout = options->task_timeout;
     if (pool->task_timeout > 0) {
         prepare_stack(pool);

@@ -238,7 +238,7 @@ check_left_over(bool wait_only)
             fm_slots_mark_retry(slots, item, 0);
         }
     }
-    fm_store_relaxed(&bench->pool.solo, 1);
+    fm_store_relaxed(&bench->pool.self->solo, 1);
     CHECK(!fm_pool_next(bench->thread, &item));
     CHECK(fm_pool_wait(bench->thread, &item));
     CHECK_EQUAL(item, 0);
@@ -248,12 +248,12 @@ check_left_over(bool wait_only)
     CHECK(fm_pool_wait(bench->thread, &item));
     CHECK_EQUAL(item, 2);
     CHECK_EQUAL(fm_doorbell_wanted(consumer), FM_NOBODY);
-    CHECK_EQUAL(fm_load_relaxed(&bench->pool.solo), 1);
+    CHECK_EQUAL(fm_load_relaxed(&bench->pool.self->solo), 1);
     fm_pool_complete(bench->thread, 2);
     CHECK(wait_only || !fm_pool_next(bench->thread, &item));
     CHECK(fm_pool_wait(bench->thread, &item));
     CHECK_EQUAL(item, 3);
-    CHECK_EQUAL(fm_load_relaxed(&bench->pool.solo), 0);
+    CHECK_EQUAL(fm_load_relaxed(&bench->pool.self->solo), 0);
     drop_bench(bench);
 }
 
@@ -371,8 +371,8 @@ run_stress(void *argument)
 }
 
 static const struct engine_options stresses[] = {
-    STRESS(1, .workers = 1, .threads = 1, .items = 8000),
-    STRESS(1, .workers = 2, .threads = 2, .items = 8000, .inherited = true),
+    STRESS(1, .workers = 1, .threads = 1, .items = 5000),
+    STRESS(1, .workers = 2, .threads = 2, .items = 5000, .inherited = true),
     STRESS(2, .workers = 2, .threads = 3, .items = 10000),
     STRESS(4, .workers = 3, .threads = 1, .items = 10000, .inherited = true),
     STRESS(8, .workers = 2, .threads = 4, .items = 20000, .dawdles = true),
@@ -405,7 +405,7 @@ run_stresses(bool forked)
 static void
 run_short(bool forked)
 {
-    int64_t end = fm_clock_now() + 700 * FM_MILLISECOND;
+    int64_t end = fm_clock_now() + 500 * FM_MILLISECOND;
     for (unsigned i = 0; fm_clock_now() < end; i++) {
         struct engine_options stress = {.workers = 1 + i % 2,
                                         .threads = 1 + i % 3,

@@ -331,9 +331,9 @@ run_stress(void *argument)
 }
 
 static const struct stress stresses[] = {
-    {.buffersize = 1, .items = 20000, .workers = 2},
-    {.buffersize = 1, .items = 20000, .workers = 2, .inherited = true},
-    {.buffersize = 2, .items = 20000, .workers = 3},
+    {.buffersize = 1, .items = 10000, .workers = 2},
+    {.buffersize = 1, .items = 10000, .workers = 2, .inherited = true},
+    {.buffersize = 2, .items = 10000, .workers = 3},
     {.buffersize = 3, .items = 20000, .workers = 2, .inherited = true, .leaves = true},
     {.buffersize = 4, .items = 30000, .workers = 3, .leaves = true},
     {.buffersize = 8, .items = 40000, .workers = 2, .dawdles = true},

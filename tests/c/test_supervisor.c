@@ -45,8 +45,9 @@ grow_for_blocking(void *forked)
     let_run(&engine, &options);
     CHECK(fm_clock_now() - start < 4 * FM_SECOND);
     CHECK(fm_load_relaxed(&engine.shared->peak) > 32);
-    CHECK(fm_load_relaxed(&engine.shared->ran_by[0]) > 100);
-    CHECK(fm_load_relaxed(&engine.shared->ran_by[1]) > 100);
+    /* Both take part, though one that is late finds little left. */
+    CHECK(fm_load_relaxed(&engine.shared->ran_by[0]) > 20);
+    CHECK(fm_load_relaxed(&engine.shared->ran_by[1]) > 20);
 }
 
 static void
@@ -66,8 +67,8 @@ stay_one_for_computing(void *argument)
     unsigned workers = *(unsigned *)argument;
     struct engine_options options = {.workers = workers,
                                      .threads_limit = 50,
-                                     .items = 250,
-                                     .buffersize = 250,
+                                     .items = 120,
+                                     .buffersize = 120,
                                      .inherited = true,
                                      .forked = true,
                                      .supervised = true,
@@ -148,16 +149,16 @@ grow_one_by_one(void *ignored)
     struct engine_options options = {.workers = 1,
                                      .threads = 3,
                                      .threads_limit = 100,
-                                     .items = 12,
+                                     .items = 8,
                                      .buffersize = 100,
                                      .burst = 1,
-                                     .burst_pause = 100 * FM_MILLISECOND,
+                                     .burst_pause = 80 * FM_MILLISECOND,
                                      .forked = true,
                                      .supervised = true,
                                      .run = run_until_all_are_there};
     (void)ignored;
     let_run(&engine, &options);
-    CHECK_EQUAL(fm_load_relaxed(&engine.shared->peak), 12);
+    CHECK_EQUAL(fm_load_relaxed(&engine.shared->peak), 8);
 }
 
 /* ---- what a stuck thread has reserved ---- */
@@ -417,6 +418,7 @@ run_hardly_overdue(void *ignored)
     struct fm_value value;
     (void)ignored;
     options.workers = 1;
+    options.items = LATE + 20;
     options.run = run_hardly_late;
     options.is_hogged = is_not_hogged_after_all;
     engine_start(&engine, &options);
