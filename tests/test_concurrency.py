@@ -144,7 +144,8 @@ def test_blocking_tasks_are_spread_evenly(kind):
 def test_there_are_never_more_processes_than_tasks_or_threads(tasks, threads, expected):
     gate = Gate()
     it = fast_map(gate.hold, range(tasks), threads_limit=threads, procs_limit=4)
-    assert len(child_pids()) == expected
+    # One that started late may have found nothing to do, and be gone.
+    assert 1 <= len(child_pids()) <= expected
     gate.open()
     assert list(it) == list(range(tasks))
 

@@ -55,6 +55,8 @@ fm_recovery_settle(struct fm_recovery *recovery, unsigned worker, const struct f
         }
         item++;
     }
+    /* It may have been killed after it spoke and before it left. */
+    recovery->board->roster.last_words[worker].item = 0;
 }
 
 /* With the stack if there is room for it now, and without it else. */

@@ -17,6 +17,23 @@ let_run(struct engine *engine, const struct engine_options *options)
     engine_await_end(engine);
 }
 
+/* The same where the input's end isn't known as long as there are items: at the end threads that find
+ * nothing take what others have reserved, and need no supervisor for that. */
+static void
+let_run_open(struct engine *engine, const struct engine_options *options)
+{
+    struct fm_value value;
+    engine_start(engine, options);
+    while (engine->next < options->items) {
+        CHECK(engine_next(engine, &value));
+    }
+    if (!options->inherited) {
+        engine_finish(engine);
+    }
+    engine_drain(engine);
+    engine_await_end(engine);
+}
+
 /* ---- growth ---- */
 
 static void
@@ -206,10 +223,11 @@ keep_company(void *argument)
                                      .pause = company->pause,
                                      .batch = company->batch,
                                      .inherited = company->inherited,
+                                     .stays_open = true,
                                      .forked = true,
                                      .supervised = true,
                                      .run = run_in_company};
-    let_run(&engine, &options);
+    let_run_open(&engine, &options);
     CHECK(fm_load_relaxed(&engine.shared->peak) >= SLOW);
 }
 
@@ -273,15 +291,8 @@ overtake(void *argument)
                                      .forked = true,
                                      .supervised = true,
                                      .run = run_first_lasting};
-    struct fm_value value;
-    engine_start(&engine, &options);
-    for (uint64_t item = 0; item < options.items; item++) {
-        CHECK(engine_next(&engine, &value));
-    }
+    let_run_open(&engine, &options);
     CHECK_EQUAL(fm_load_relaxed(&engine.shared->flags[2]), 1);
-    engine_finish(&engine);
-    engine_drain(&engine);
-    engine_await_end(&engine);
 }
 
 static const struct company overtakers[] = {
