@@ -534,10 +534,26 @@ make_traffic(uint64_t blocks, uint64_t most_size, uint64_t limit)
     return traffic;
 }
 
-/* Everything came back. */
+static bool
+must_not_be_lost(const void *context, uint64_t item, uint64_t offset)
+{
+    (void)context;
+    (void)item;
+    (void)offset;
+    CHECK(!"a block did not come back");
+    return false;
+}
+
+/* Everything came back, each block by itself. */
 static void
 check_settled(struct traffic *traffic)
 {
+    for (unsigned i = 0; i < CHANNELS; i++) {
+        struct fm_heap heap;
+        fm_heap_init(&heap, &traffic->arena, i);
+        fm_heap_adopt(&heap, must_not_be_lost, NULL);
+        fm_heap_fini(&heap);
+    }
     CHECK(fm_arena_has_space(&traffic->arena, traffic->arena.limit));
     CHECK(fm_load_relaxed(&traffic->waits) > 0);
     CHECK_EQUAL(fm_load_relaxed(&traffic->arena.shared->space_waiters), 0);
