@@ -76,16 +76,4 @@ fm_compat_take_exception(void)
 #endif
 }
 
-/* Sets an exception instance again, traceback and all; steals it. */
-static inline void
-fm_compat_set_exception(PyObject *exception)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    PyErr_SetRaisedException(exception);
-#else
-    PyObject *type = Py_NewRef((PyObject *)Py_TYPE(exception));
-    PyErr_Restore(type, exception, PyException_GetTraceback(exception));
-#endif
-}
-
 #endif
