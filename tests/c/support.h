@@ -41,14 +41,14 @@ void test_sleep(int64_t ns);
 
 /* ---- the watch for lost wake-ups ----
  *
- * A wait at a doorbell or for arena space that ends only because its slice of 250 ms is over, though
- * what it waited for came about long before, was not woken: a lost wake-up, although the run would
- * go on. The tests see it by way of the linker, which puts __wrap_fm_futex_wait between the core and
- * fm_futex_wait. The same wrappers pause at random, to widen the windows of races.
+ * A wait at a doorbell or for arena space that ends only because its slice of 250 ms is over,
+ * though what it waited for came about long before, was not woken: a lost wake-up, although the
+ * run would go on. The tests see it by way of the linker, which puts __wrap_fm_futex_wait between
+ * the core and fm_futex_wait. The same wrappers pause at random, to widen the windows of races.
  *
  * Whether what is waited for has come about is the test's to say. That it was long before is known
- * from every party's saying with watch_touch that something happens: in a stress run that is all the
- * time, until all wait for the one that was not woken. */
+ * from every party's saying with watch_touch that something happens: in a stress run that is all
+ * the time, until all wait for the one that was not woken. */
 
 /* Called after a slice, with the word that was slept on. */
 typedef bool (*watch_is_due)(void *context, const fm_atomic_u32 *word);

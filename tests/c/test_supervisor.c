@@ -17,8 +17,8 @@ let_run(struct engine *engine, const struct engine_options *options)
     engine_await_end(engine);
 }
 
-/* The same where the input's end isn't known as long as there are items: at the end threads that find
- * nothing take what others have reserved, and need no supervisor for that. */
+/* The same where the input's end isn't known as long as there are items: at the end threads that
+ * find nothing take what others have reserved, and need no supervisor for that. */
 static void
 let_run_open(struct engine *engine, const struct engine_options *options)
 {
