@@ -5,11 +5,13 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Sized
-from typing import Any
+from typing import Any, Literal, get_args
 
 from . import _core
 
 Generator.register(_core.FastMap)
+
+_StartMethod = Literal["fork", "forkserver"]
 
 _running: "weakref.WeakSet[_core.FastMap[Any]]" = weakref.WeakSet()
 _watches_exit = False
@@ -22,9 +24,11 @@ def fast_map(
     threads_limit: int | None = None,
     procs_limit: int | None = None,
     buffersize: int | None = None,
+    buffer_bytes: int | None = None,
     task_timeout: float | None = None,
     retries: int = 0,
     return_exceptions: bool = False,
+    start_method: _StartMethod = "fork",
 ) -> "_core.FastMap[Any]":
     """Call fn on each item in worker processes and threads; yield the results in order.
 
@@ -45,6 +49,10 @@ def fast_map(
             by affinity and cgroup quota. There are never more than items or threads_limit.
         buffersize: Most items taken from the input and not yet yielded, at least 1. It also bounds
             how many can run at once. None: 32,768.
+        buffer_bytes: Most bytes of arguments and results that lie in shared memory at once, at
+            least 1; who wants to add more waits. The item that is next in the order is always let
+            through, so that one larger than all of it can pass. Arrays that you were given count
+            no more. None: 256 MiB.
         task_timeout: Seconds, more than 0, that one item may run. An item that runs longer gives
             TaskTimeout in its place, which says where it was. Its process is ended, whatever it is
             doing, and replaced; what else ran there is run again. None: no limit.
@@ -53,6 +61,12 @@ def fast_map(
             have run in part before.
         return_exceptions: True: an item that fails yields its exception, as an object, in its
             place, and the stream goes on. False: the exception is raised there.
+        start_method: "fork": workers are forked from this process. "forkserver": they are forked
+            from a clean process that never had this one's threads and locks, which the standard
+            library's fork server provides. Then fn is sent, by pickle or, where that can't, by
+            cloudpickle if it is installed; all input is read in the background and sent; and a
+            script must start its work below if __name__ == "__main__":. The first such call
+            starts the server, which takes about 0.1 seconds.
 
     Returns:
         A FastMap: a generator over the results. Closing it, dropping it or leaving its with block
@@ -61,8 +75,13 @@ def fast_map(
     Raises:
         TypeError: fn is not callable, there is no iterable or one that is not iterable, a limit is
             not an int, or return_exceptions is not a bool.
-        ValueError: A limit is out of range.
+        ValueError: A limit is out of range, or start_method is neither of the two.
         OSError: The system grants no process, or no shared memory.
+        pickle.PicklingError, pickle.UnpicklingError: With "forkserver", fn can't be sent.
+
+    Warns:
+        DeprecationWarning: This process has other threads when it is forked, as from os.fork: what
+            locks they hold stay locked in the workers. start_method="forkserver" is the way out.
 
     What fn raises is raised in the item's place in the order, with the worker's traceback as its
     cause and the item's position as its seq_index; with that the generator is finished. An
@@ -82,11 +101,14 @@ def fast_map(
     threads = _check_limit("threads_limit", threads_limit)
     procs = _check_limit("procs_limit", procs_limit)
     buffered = _check_limit("buffersize", buffersize)
+    buffered_bytes = _check_limit("buffer_bytes", buffer_bytes)
     retried = _check_int("retries", retries, 0)
     timeout = _check_timeout(task_timeout)
     if not isinstance(return_exceptions, bool):
         kind = type(return_exceptions).__name__
         raise TypeError(f"return_exceptions must be True or False, not {kind!r}")
+    if start_method not in get_args(_StartMethod):
+        raise ValueError(f"start_method must be 'fork' or 'forkserver', not {start_method!r}")
     _watch_exit()
     mapped = _core.start(
         fn,
@@ -95,9 +117,11 @@ def fast_map(
         threads,
         procs,
         buffered,
+        buffered_bytes,
         retried,
         timeout,
         return_exceptions,
+        start_method == "forkserver",
     )
     _running.add(mapped)
     return mapped

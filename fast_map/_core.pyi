@@ -46,8 +46,17 @@ def start(
     threads_limit: int,
     procs_limit: int,
     buffersize: int,
+    buffer_bytes: int,
     retries: int,
     task_timeout: float,
     return_exceptions: bool,
+    remote: bool,
     /,
 ) -> FastMap[Any]: ...
+def serve_nursery(
+    fn: Callable[..., Any],
+    recipe: tuple[float, ...],
+    descriptors: tuple[int, ...],
+    ready: int,
+    /,
+) -> NoReturn: ...

@@ -10,7 +10,7 @@ from support import identity, leaves_nothing
 
 from fast_map import fast_map
 
-LIMITS = ["threads_limit", "procs_limit", "buffersize"]
+LIMITS = ["threads_limit", "procs_limit", "buffersize", "buffer_bytes"]
 
 
 class Unsuitable:

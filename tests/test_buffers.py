@@ -4,7 +4,16 @@ import pickle
 import time
 
 import pytest
-from support import back_only, both_ways, drain, identity, pattern
+from support import (
+    Gate,
+    SharedInts,
+    back_only,
+    both_ways,
+    drain,
+    identity,
+    pattern,
+    wait_until,
+)
 
 from fast_map import fast_map
 
@@ -44,6 +53,58 @@ def test_more_large_results_than_shared_memory_holds_wait_for_the_consumer():
         assert len(result) == 8 * MIB
         assert result[0] == result[-1] == index
     assert index == 39
+
+
+# buffer_bytes
+
+
+def test_results_beyond_buffer_bytes_wait_for_the_consumer():
+    started = SharedInts(100)
+
+    def make(index):
+        started[index] = 1
+        return bytes([index]) * MIB
+
+    it = fast_map(make, range(100), threads_limit=2, procs_limit=2, buffer_bytes=5 * MIB)
+    started.wait_for_number(5)
+    time.sleep(0.3)
+    # Those that fit, and in each of the two threads one that waits for room.
+    assert 5 <= started.number_set() <= 7
+    for index, result in enumerate(it):
+        assert result == bytes([index]) * MIB
+    assert index == 99
+
+
+def test_arguments_beyond_buffer_bytes_are_not_read_yet():
+    reads = []
+
+    def values():
+        for index in range(50):
+            reads.append(index)
+            yield bytes([index]) * MIB
+
+    gate = Gate()
+    with fast_map(lambda value: gate.hold(value[0]), values(), buffer_bytes=4 * MIB) as it:
+        wait_until(lambda: len(reads) >= 5)
+        time.sleep(0.3)
+        assert len(reads) == 5  # four lie there, the fifth waits for room
+        gate.open()
+        assert list(it) == list(range(50))
+
+
+@pytest.mark.parametrize("buffer_bytes", [1, 100, MIB])
+@pytest.mark.parametrize("feed", [list, iter])
+def test_an_item_larger_than_buffer_bytes_passes(buffer_bytes, feed):
+    sizes = [3 * MIB, 0, 49, 200, 2 * MIB, 3 * MIB, 48, 5000] * 3
+    values = [pattern(size) for size in sizes]
+    for _ in range(3):
+        assert list(fast_map(identity, feed(values), buffer_bytes=buffer_bytes)) == values
+
+
+def test_arrays_that_were_given_out_count_no_more():
+    np = pytest.importorskip("numpy")
+    kept = list(fast_map(lambda index: np.full(MIB, index), range(20), buffer_bytes=MIB))
+    assert [int(array[-1]) for array in kept] == list(range(20))
 
 
 # Buffers

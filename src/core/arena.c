@@ -24,22 +24,38 @@ shared_size(void)
     return (sizeof(struct fm_arena_shared) + 4095) & ~(size_t)4095;
 }
 
-int
-fm_arena_map(struct fm_arena *arena, unsigned heap_count, uint64_t limit)
+static void
+set_view(struct fm_arena *arena, void *memory, unsigned heap_count, uint64_t limit)
 {
-    void *memory;
-    size_t most = HEAP_SIZE_MOST * heap_count + shared_size();
-    size_t least = HEAP_SIZE_LEAST * heap_count + shared_size();
-    int result = fm_shm_map_most(most, least, &memory, &arena->mapped_size);
-    if (result < 0) {
-        return result;
-    }
     arena->shared = memory;
     arena->heaps = (char *)memory + shared_size();
     arena->heap_size = (arena->mapped_size - shared_size()) / heap_count & ~(size_t)4095;
     arena->heap_count = heap_count;
     arena->limit = limit;
-    return 0;
+}
+
+int
+fm_arena_map(struct fm_arena *arena, unsigned heap_count, uint64_t limit, int *fd)
+{
+    void *memory;
+    size_t most = HEAP_SIZE_MOST * heap_count + shared_size();
+    size_t least = HEAP_SIZE_LEAST * heap_count + shared_size();
+    int result = fm_shm_map_most(most, least, &memory, &arena->mapped_size, fd);
+    if (result == 0) {
+        set_view(arena, memory, heap_count, limit);
+    }
+    return result;
+}
+
+int
+fm_arena_attach(struct fm_arena *arena, unsigned heap_count, uint64_t limit, int fd)
+{
+    void *memory;
+    int result = fm_shm_attach(fd, &memory, &arena->mapped_size);
+    if (result == 0) {
+        set_view(arena, memory, heap_count, limit);
+    }
+    return result;
 }
 
 void

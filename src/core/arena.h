@@ -75,8 +75,12 @@ struct fm_heap {
     uint64_t free_bytes;             /* in those, with pages that may be there */
 };
 
-/* Reserves address space for `heap_count` heaps, before the fork; 0 or -errno. */
-int fm_arena_map(struct fm_arena *arena, unsigned heap_count, uint64_t limit);
+/* Reserves address space for `heap_count` heaps, before any worker exists; 0 or -errno. `fd` as for
+ * fm_shm_map. */
+int fm_arena_map(struct fm_arena *arena, unsigned heap_count, uint64_t limit, int *fd);
+
+/* The same memory in a process that did not inherit it; 0 or -errno. */
+int fm_arena_attach(struct fm_arena *arena, unsigned heap_count, uint64_t limit, int fd);
 void fm_arena_unmap(struct fm_arena *arena);
 
 /* In the process that is to own heap `number`. */

@@ -3,6 +3,7 @@
 #include "shm.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 static size_t
 round_to_line(size_t size)
@@ -10,28 +11,69 @@ round_to_line(size_t size)
     return (size + FM_CACHE_LINE - 1) & ~(size_t)(FM_CACHE_LINE - 1);
 }
 
+static size_t
+roster_size(const struct fm_board_options *options)
+{
+    return round_to_line(fm_roster_memory_size(options->workers));
+}
+
+static size_t
+memory_size(const struct fm_board_options *options)
+{
+    uint64_t capacity = fm_slots_capacity(options->buffersize);
+    return roster_size(options) + fm_slots_memory_size(capacity, options->inherited);
+}
+
+static void
+set_view(struct fm_board *board, const struct fm_board_options *options)
+{
+    fm_roster_attach(&board->roster, board->memory, options->workers);
+    fm_slots_attach(&board->slots, (char *)board->memory + roster_size(options),
+                    fm_slots_capacity(options->buffersize), options->inherited);
+}
+
 int
-fm_board_map(struct fm_board *board, const struct fm_board_options *options)
+fm_board_map(struct fm_board *board, const struct fm_board_options *options,
+             struct fm_board_fds *fds)
 {
     if (options->buffersize < 1 || options->buffersize > FM_MAX_CAPACITY
         || options->workers > FM_MAX_WORKERS) {
         return -EINVAL;
     }
-    uint64_t capacity = fm_slots_capacity(options->buffersize);
-    size_t roster_size = round_to_line(fm_roster_memory_size(options->workers));
-    board->size = roster_size + fm_slots_memory_size(capacity, options->inherited);
-    int result = fm_shm_map(board->size, &board->memory);
+    board->size = memory_size(options);
+    int result = fm_shm_map(board->size, &board->memory, fds != NULL ? &fds->board : NULL);
     if (result < 0) {
         return result;
     }
-    result = fm_arena_map(&board->arena, options->workers + 1, options->arena_limit);
+    result = fm_arena_map(&board->arena, options->workers + 1, options->arena_limit,
+                          fds != NULL ? &fds->arena : NULL);
+    if (result < 0) {
+        fm_shm_unmap(board->memory, board->size);
+        if (fds != NULL) {
+            (void)close(fds->board);
+        }
+        return result;
+    }
+    set_view(board, options);
+    fm_roster_init(&board->roster);
+    fm_slots_init(&board->slots, options->buffersize, options->total);
+    return 0;
+}
+
+int
+fm_board_attach(struct fm_board *board, const struct fm_board_options *options,
+                const struct fm_board_fds *fds)
+{
+    int result = fm_shm_attach(fds->board, &board->memory, &board->size);
+    if (result < 0) {
+        return result;
+    }
+    result = fm_arena_attach(&board->arena, options->workers + 1, options->arena_limit, fds->arena);
     if (result < 0) {
         fm_shm_unmap(board->memory, board->size);
         return result;
     }
-    fm_roster_init(&board->roster, board->memory, options->workers);
-    fm_slots_init(&board->slots, (char *)board->memory + roster_size, capacity, options->buffersize,
-                  options->inherited, options->total);
+    set_view(board, options);
     return 0;
 }
 

@@ -1,7 +1,8 @@
 /* The shared memory of one engine: where the ring, the roster and the arena lie.
  *
- * Mapped by the parent before it forks and inherited by the workers at the same addresses; each
- * process works on its own copy of this struct.
+ * Mapped by the parent before any worker exists. Forked workers inherit it; those of a fork server
+ * attach to it by descriptors. Nothing in it is an address, and each process works on its own copy
+ * of this struct.
  */
 #ifndef FM_BOARD_H
 #define FM_BOARD_H
@@ -18,6 +19,12 @@ struct fm_board_options {
     uint64_t arena_limit;
 };
 
+/* By which a process that did not inherit the memory attaches to it. */
+struct fm_board_fds {
+    int board;
+    int arena;
+};
+
 struct fm_board {
     void *memory;
     size_t size;
@@ -26,8 +33,15 @@ struct fm_board {
     struct fm_arena arena; /* heap 0 is the parent's, heap w + 1 that of worker w */
 };
 
-/* 0 or -errno. */
-int fm_board_map(struct fm_board *board, const struct fm_board_options *options);
+/* 0 or -errno. `fds` is NULL if all workers are to inherit the memory; else its descriptors are the
+ * caller's to close. */
+int fm_board_map(struct fm_board *board, const struct fm_board_options *options,
+                 struct fm_board_fds *fds);
+
+/* The same memory, by the same options, in a process that did not inherit it; 0 or -errno. */
+int fm_board_attach(struct fm_board *board, const struct fm_board_options *options,
+                    const struct fm_board_fds *fds);
+
 void fm_board_unmap(struct fm_board *board);
 
 /* For whoever made items claimable: wakes workers for up to `count` of them. */

@@ -23,6 +23,7 @@ fm_monitor_init(struct fm_monitor *monitor, struct fm_board *board,
 {
     memset(monitor, 0, sizeof *monitor);
     monitor->board = board;
+    monitor->replaces = options->replaces;
     monitor->nursery = (struct fm_nursery){.parent_fd = -1, .nursery_fd = -1};
     monitor->nursery_process.pidfd = -1;
     monitor->close_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -34,7 +35,7 @@ fm_monitor_init(struct fm_monitor *monitor, struct fm_board *board,
     if (result == 0 && monitor->workers == NULL) {
         result = -ENOMEM;
     }
-    if (result == 0 && options->replaces) {
+    if (result == 0 && (options->replaces || options->forks_nothing)) {
         result = fm_nursery_init(&monitor->nursery);
     }
     if (result < 0) {
@@ -69,6 +70,33 @@ fm_monitor_add(struct fm_monitor *monitor, pid_t pid)
     return result;
 }
 
+/* One that can't be watched could be lost without a word: then there shall be none. It has run
+ * nothing if it is a successor, which waits until it is watched. */
+static int
+fork_watched(struct fm_monitor *monitor, unsigned worker)
+{
+    pid_t pid = fm_nursery_fork(&monitor->nursery, worker);
+    if (pid < 0) {
+        return pid;
+    }
+    struct fm_monitored *forked = &monitor->workers[worker];
+    int result = watch(forked, pid);
+    forked->of_nursery = true;
+    if (result < 0) {
+        (void)kill(pid, SIGKILL);
+        (void)fm_nursery_reap(&monitor->nursery, pid);
+    }
+    return result;
+}
+
+int
+fm_monitor_add_from_nursery(struct fm_monitor *monitor)
+{
+    int result = fork_watched(monitor, monitor->count);
+    monitor->count += result == 0;
+    return result;
+}
+
 /* ---- one worker's end ---- */
 
 static struct fm_value
@@ -92,7 +120,7 @@ is_closing(const struct fm_monitor *monitor)
 static struct fm_exit
 collect_exit(struct fm_monitor *monitor, const struct fm_monitored *ended)
 {
-    if (!ended->is_successor) {
+    if (!ended->of_nursery) {
         return fm_process_reap(ended->pid);
     }
     return is_closing(monitor) ? (struct fm_exit){0}
@@ -106,23 +134,16 @@ start_successor(struct fm_monitor *monitor, unsigned worker)
     struct fm_roster_entry *entry = &monitor->board->roster.entries[worker];
     bool was_born = fm_load_relaxed(&entry->started) != 0;
     ended->stillborn = was_born ? 0 : ended->stillborn + 1;
-    if (ended->stillborn > STILLBORN_MOST || !fm_recovery_has_work(&monitor->recovery, worker)) {
+    if (!monitor->replaces || ended->stillborn > STILLBORN_MOST
+        || !fm_recovery_has_work(&monitor->recovery, worker)) {
         return false;
     }
     fm_store_relaxed(&entry->started, 0);
     fm_store_relaxed(&entry->active, 0);
     fm_doorbell_disarm(&entry->work);
-    pid_t pid = fm_nursery_fork(&monitor->nursery, worker);
-    if (pid < 0) {
+    if (fork_watched(monitor, worker) < 0) {
         return false;
     }
-    if (watch(ended, pid) < 0) {
-        /* It has run nothing: it waits until it is watched. */
-        (void)kill(pid, SIGKILL);
-        (void)fm_nursery_reap(&monitor->nursery, pid);
-        return false;
-    }
-    ended->is_successor = true;
     fm_store_relaxed(&entry->alive, 1);
     return true;
 }
@@ -265,7 +286,6 @@ run_monitor(void *argument)
 {
     struct fm_monitor *monitor = argument;
     struct pollfd watched[FM_MAX_WORKERS + 2];
-    fm_process_name_thread("fm-monitor");
     watch_workers(monitor, watched);
     return NULL;
 }
@@ -280,7 +300,9 @@ fm_monitor_start(struct fm_monitor *monitor)
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     int result = pthread_create(&monitor->thread, NULL, run_monitor, monitor);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (result != 0) {
+    if (result == 0) {
+        (void)pthread_setname_np(monitor->thread, FM_MONITOR_NAME);
+    } else {
         fm_board_end(monitor->board);
         kill_workers(monitor);
         kill_one(&monitor->nursery_process);

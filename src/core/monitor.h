@@ -21,7 +21,7 @@
 struct fm_monitored {
     pid_t pid;
     int pidfd;          /* -1 once it has ended */
-    bool is_successor;  /* a child of the nursery's, not ours */
+    bool of_nursery;    /* a child of the nursery's, not ours */
     unsigned stillborn; /* predecessors in a row that died before they could start */
 };
 
@@ -31,6 +31,7 @@ struct fm_monitor {
     unsigned count;
     struct fm_monitored nursery_process; /* pid 0 if there is no nursery */
     struct fm_nursery nursery;
+    bool replaces; /* a worker that dies gets a successor */
     struct fm_recovery recovery;
     int close_fd; /* eventfd: makes the workers, and then the monitor, end */
     pthread_t thread;
@@ -44,8 +45,9 @@ struct fm_monitor {
 struct fm_monitor_options {
     struct fm_heap *heap; /* the parent's */
     unsigned workers;
-    bool replaces;    /* a worker that dies gets a successor */
-    uint64_t retries; /* how often an item that was lost with its worker is run again */
+    bool replaces;      /* a worker that dies gets a successor */
+    bool forks_nothing; /* the first workers come from the nursery too, and it from elsewhere */
+    uint64_t retries;   /* how often an item that was lost with its worker is run again */
 };
 
 /* Allocates, and makes close_fd and the nursery's socket, before the fork; 0 or -errno. */
@@ -57,6 +59,9 @@ int fm_monitor_add_nursery(struct fm_monitor *monitor, pid_t pid);
 
 /* The next worker, in the order of their numbers, was forked; 0 or -errno. */
 int fm_monitor_add(struct fm_monitor *monitor, pid_t pid);
+
+/* The same, by the nursery: has it forked. */
+int fm_monitor_add_from_nursery(struct fm_monitor *monitor);
 
 /* Starts the thread; 0 or -errno, and then all processes were killed and reaped. */
 int fm_monitor_start(struct fm_monitor *monitor);

@@ -1,9 +1,11 @@
-/* A process that forks the successors of dead workers.
+/* A process that forks workers.
  *
  * By the time a worker dies the parent has threads, and forking it would copy whatever locks they
  * hold. So another process is forked along with the first workers, before any thread of ours exists,
  * and keeps that state: it has one thread, and does nothing but fork when the monitor asks it to.
- * Successors are its children; it collects their exit statuses when the monitor has seen them end.
+ * Where the parent is not to be forked at all, the nursery comes from a fork server, and the first
+ * workers from the nursery. Those that it forks are its children; it collects their exit statuses
+ * when the monitor has seen them end.
  *
  * It is asked over a socket pair, a message at a time; the socket's end, or its silence, tells the
  * monitor that it is gone.
@@ -37,7 +39,7 @@ void fm_nursery_serve(struct fm_nursery *nursery, int parent_pidfd, int close_fd
 /* Monitor: the pid of a new worker, or -errno. */
 pid_t fm_nursery_fork(struct fm_nursery *nursery, unsigned worker);
 
-/* Monitor: how a successor that has ended did so. */
+/* Monitor: how a worker that has ended did so. */
 struct fm_exit fm_nursery_reap(struct fm_nursery *nursery, pid_t pid);
 
 #endif

@@ -1,11 +1,13 @@
 #include "process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -65,18 +67,34 @@ read_text(const char *path, char *text, size_t size)
     return length;
 }
 
-unsigned
-fm_process_thread_count(void)
+static bool
+is_ours(const char *tid)
 {
-    char text[4096];
-    unsigned count = 0;
-    if (read_text("/proc/self/status", text, sizeof text) > 0) {
-        const char *line = strstr(text, "\nThreads:");
-        if (line == NULL || sscanf(line, "\nThreads: %u", &count) != 1) {
-            return 0;
-        }
+    char path[300];
+    char name[32];
+    (void)snprintf(path, sizeof path, "/proc/self/task/%s/comm", tid);
+    if (read_text(path, name, sizeof name) <= 0) {
+        return true; /* It has ended. */
     }
-    return count;
+    name[strcspn(name, "\n")] = '\0';
+    return strcmp(name, FM_MONITOR_NAME) == 0 || strcmp(name, FM_FEEDER_NAME) == 0
+           || strcmp(name, FM_SUPERVISOR_NAME) == 0;
+}
+
+bool
+fm_process_has_other_threads(void)
+{
+    bool found = false;
+    DIR *threads = opendir("/proc/self/task");
+    if (threads == NULL) {
+        return false;
+    }
+    for (struct dirent *each = readdir(threads); each != NULL && !found; each = readdir(threads)) {
+        found = each->d_name[0] != '.' && atoi(each->d_name) != (int)fm_process_thread_id()
+                && !is_ours(each->d_name);
+    }
+    (void)closedir(threads);
+    return found;
 }
 
 /* The line is `tid (name) state ...`, and the name may hold anything. */

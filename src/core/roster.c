@@ -7,12 +7,17 @@ fm_roster_memory_size(unsigned count)
 }
 
 void
-fm_roster_init(struct fm_roster *roster, void *memory, unsigned count)
+fm_roster_attach(struct fm_roster *roster, void *memory, unsigned count)
 {
     roster->entries = memory;
     roster->last_words = (struct fm_last_words *)(roster->entries + count);
     roster->count = count;
-    for (unsigned i = 0; i < count; i++) {
+}
+
+void
+fm_roster_init(struct fm_roster *roster)
+{
+    for (unsigned i = 0; i < roster->count; i++) {
         fm_store_relaxed(&roster->entries[i].alive, 1);
         fm_doorbell_init(&roster->entries[i].work);
     }

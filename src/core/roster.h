@@ -44,8 +44,11 @@ struct fm_roster {
 
 size_t fm_roster_memory_size(unsigned count);
 
-/* Lays the roster out in zeroed shared memory, before the fork; all entries alive. */
-void fm_roster_init(struct fm_roster *roster, void *memory, unsigned count);
+/* A process's view of the roster that lies, or is to lie, in `memory`. */
+void fm_roster_attach(struct fm_roster *roster, void *memory, unsigned count);
+
+/* Lays the roster out in zeroed shared memory, before any worker exists; all entries alive. */
+void fm_roster_init(struct fm_roster *roster);
 
 /* Wakes up to `most` workers that wait for `limit` or less, the least busy first. Call after a full
  * fence behind whatever made the limit reachable. */

@@ -3,13 +3,15 @@
 #include <errno.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-int
-fm_shm_map(size_t size, void **memory)
+/* Without a file where fd is -1. */
+static int
+map(size_t size, int fd, void **memory)
 {
-    void *mapped =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    int flags = MAP_SHARED | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);
+    void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
     if (mapped == MAP_FAILED) {
         return -errno;
     }
@@ -18,11 +20,40 @@ fm_shm_map(size_t size, void **memory)
 }
 
 int
-fm_shm_map_most(size_t most, size_t least, void **memory, size_t *size)
+fm_shm_map(size_t size, void **memory, int *fd)
+{
+    if (fd == NULL) {
+        return map(size, -1, memory);
+    }
+    *fd = memfd_create("fast_map", MFD_CLOEXEC);
+    if (*fd < 0) {
+        return -errno;
+    }
+    int result = ftruncate(*fd, (off_t)size) == 0 ? map(size, *fd, memory) : -errno;
+    if (result < 0) {
+        (void)close(*fd);
+        *fd = -1;
+    }
+    return result;
+}
+
+int
+fm_shm_attach(int fd, void **memory, size_t *size)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0) {
+        return -errno;
+    }
+    *size = (size_t)status.st_size;
+    return map(*size, fd, memory);
+}
+
+int
+fm_shm_map_most(size_t most, size_t least, void **memory, size_t *size, int *fd)
 {
     int result = -EINVAL;
     for (size_t wanted = most; wanted >= least; wanted /= 2) {
-        result = fm_shm_map(wanted, memory);
+        result = fm_shm_map(wanted, memory, fd);
         if (result == 0) {
             *size = wanted;
             return 0;

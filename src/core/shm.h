@@ -1,4 +1,5 @@
-/* Anonymous memory that forked processes share: no name, no file under /dev/shm, nothing to leak.
+/* Memory that processes share: no name, no file under /dev/shm, nothing to leak. Forked processes
+ * inherit it; others attach to it by a descriptor that they are sent.
  *
  * Address space is reserved without being committed; a page costs memory once it has been written.
  */
@@ -7,11 +8,15 @@
 
 #include <stddef.h>
 
-/* Maps `size` zeroed bytes; 0 or -errno. */
-int fm_shm_map(size_t size, void **memory);
+/* Maps `size` zeroed bytes; 0 or -errno. `fd` is NULL, or where the descriptor goes (the caller's
+ * to close) by which a process that does not inherit the memory can attach to it. */
+int fm_shm_map(size_t size, void **memory, int *fd);
 
 /* Maps as much as the machine grants, from `most` downwards by halves to `least`. */
-int fm_shm_map_most(size_t most, size_t least, void **memory, size_t *size);
+int fm_shm_map_most(size_t most, size_t least, void **memory, size_t *size, int *fd);
+
+/* Maps all of what fm_shm_map made in another process; 0 or -errno. */
+int fm_shm_attach(int fd, void **memory, size_t *size);
 
 void fm_shm_unmap(void *memory, size_t size);
 

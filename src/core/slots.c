@@ -21,17 +21,21 @@ fm_slots_memory_size(uint64_t capacity, bool inherited)
 }
 
 void
-fm_slots_init(struct fm_slots *slots, void *memory, uint64_t capacity, uint64_t buffersize,
-              bool inherited, uint64_t total)
+fm_slots_attach(struct fm_slots *slots, void *memory, uint64_t capacity, bool inherited)
 {
-    struct fm_slots_shared *shared = memory;
-    slots->shared = shared;
-    slots->slots = (struct fm_slot *)(shared + 1);
+    slots->shared = memory;
+    slots->slots = (struct fm_slot *)(slots->shared + 1);
     slots->arguments = inherited ? NULL : (struct fm_argument *)(slots->slots + capacity);
     slots->mask = capacity - 1;
     slots->shift = (unsigned)__builtin_ctzll(capacity);
+}
+
+void
+fm_slots_init(struct fm_slots *slots, uint64_t buffersize, uint64_t total)
+{
+    struct fm_slots_shared *shared = slots->shared;
     shared->buffersize = buffersize;
-    fm_store_relaxed(&shared->published, inherited ? total : 0);
+    fm_store_relaxed(&shared->published, slots->arguments == NULL ? total : 0);
     fm_store_relaxed(&shared->total, total);
     fm_doorbell_init(&shared->consumer);
     fm_doorbell_init(&shared->feeder);

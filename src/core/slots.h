@@ -125,10 +125,12 @@ uint64_t fm_slots_capacity(uint64_t buffersize);
 
 size_t fm_slots_memory_size(uint64_t capacity, bool inherited);
 
-/* Lays the ring out in zeroed shared memory, before the fork. `total` is FM_UNKNOWN_TOTAL for a
- * fed input. */
-void fm_slots_init(struct fm_slots *slots, void *memory, uint64_t capacity, uint64_t buffersize,
-                   bool inherited, uint64_t total);
+/* A process's view of the ring that lies, or is to lie, in `memory`. */
+void fm_slots_attach(struct fm_slots *slots, void *memory, uint64_t capacity, bool inherited);
+
+/* Lays the ring out in zeroed shared memory, before any worker exists. `total` is FM_UNKNOWN_TOTAL
+ * for a fed input. */
+void fm_slots_init(struct fm_slots *slots, uint64_t buffersize, uint64_t total);
 
 /* A state word: the phase in two bits, the worker in 22, the round above. */
 #define FM_ROUND_STEP (UINT64_C(1) << 24)

@@ -170,7 +170,6 @@ run_supervisor(void *argument)
         {.fd = pool->close_fd, .events = POLLIN},
         {.fd = pool->kick_fd, .events = POLLIN},
     };
-    fm_process_name_thread("fm-supervisor");
     for (;;) {
         int ready = poll(watched, 3, supervisor.tick);
         if (ready > 0 && watched[0].revents != 0) {
@@ -198,6 +197,7 @@ fm_supervisor_start(struct fm_pool *pool)
     int result = pthread_create(&handle, NULL, run_supervisor, pool);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result == 0) {
+        (void)pthread_setname_np(handle, FM_SUPERVISOR_NAME);
         (void)pthread_detach(handle);
     } else {
         /* A process that can't have its supervisor hasn't set itself up. */

@@ -1,13 +1,10 @@
 #include "engine.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-static PyObject *
-set_system_error(int error, const char *what, const char *remedy)
+PyObject *
+fm_engine_set_system_error(int error, const char *what, const char *remedy)
 {
     PyObject *text =
         PyUnicode_FromFormat("fast_map could not %s: %s (%s)", what, strerror(error), remedy);
@@ -19,37 +16,82 @@ set_system_error(int error, const char *what, const char *remedy)
     return NULL;
 }
 
-struct fm_engine *
-fm_engine_new(const struct fm_board_options *options, const struct fm_monitor_options *monitoring)
+static struct fm_engine *
+allocate(const struct fm_board_options *options, bool may_rerun)
 {
     struct fm_engine *engine = PyMem_Calloc(1, sizeof *engine);
     if (engine == NULL) {
         PyErr_NoMemory();
         return NULL;
     }
-    int result = fm_board_map(&engine->board, options);
+    engine->references = 1;
+    engine->workers = options->workers;
+    engine->may_rerun = may_rerun;
+    engine->generation = fm_process_generation();
+    engine->board_fds = (struct fm_board_fds){-1, -1};
+    return engine;
+}
+
+struct fm_engine *
+fm_engine_new(const struct fm_board_options *options, const struct fm_monitor_options *monitoring)
+{
+    struct fm_engine *engine = allocate(options, monitoring->replaces);
+    if (engine == NULL) {
+        return NULL;
+    }
+    int result = fm_board_map(&engine->board, options,
+                              monitoring->forks_nothing ? &engine->board_fds : NULL);
     if (result < 0) {
         PyMem_Free(engine);
-        set_system_error(-result, "reserve shared memory",
-                         "see the limit on address space, RLIMIT_AS");
+        fm_engine_set_system_error(-result, "reserve shared memory",
+                                   "see the limit on address space, RLIMIT_AS");
         return NULL;
     }
     struct fm_monitor_options ours = *monitoring;
     ours.heap = &engine->heap;
     result = fm_monitor_init(&engine->monitor, &engine->board, &ours);
     if (result < 0) {
+        fm_engine_close_board_fds(engine);
         fm_board_unmap(&engine->board);
         PyMem_Free(engine);
-        set_system_error(-result, "watch its workers",
-                         "see the limit on open files, RLIMIT_NOFILE");
+        fm_engine_set_system_error(-result, "watch its workers",
+                                   "see the limit on open files, RLIMIT_NOFILE");
         return NULL;
     }
-    engine->references = 1;
-    engine->workers = options->workers;
-    engine->may_rerun = monitoring->replaces;
-    engine->generation = fm_process_generation();
     fm_heap_init(&engine->heap, &engine->board.arena, 0);
     return engine;
+}
+
+struct fm_engine *
+fm_engine_attach(const struct fm_board_options *options, bool may_rerun,
+                 const struct fm_engine_fds *fds)
+{
+    struct fm_engine *engine = allocate(options, may_rerun);
+    if (engine == NULL) {
+        return NULL;
+    }
+    int result = fm_board_attach(&engine->board, options, &fds->board);
+    if (result < 0) {
+        PyMem_Free(engine);
+        fm_engine_set_system_error(-result, "attach to shared memory",
+                                   "see the limit on address space, RLIMIT_AS");
+        return NULL;
+    }
+    engine->parent_pidfd = fds->parent_pidfd;
+    engine->monitor.close_fd = fds->close_fd;
+    engine->monitor.nursery = (struct fm_nursery){.parent_fd = -1, .nursery_fd = fds->nursery_fd};
+    (void)pthread_sigmask(SIG_SETMASK, NULL, &engine->signals);
+    return engine;
+}
+
+void
+fm_engine_close_board_fds(struct fm_engine *engine)
+{
+    if (engine->board_fds.board >= 0) {
+        (void)close(engine->board_fds.board);
+        (void)close(engine->board_fds.arena);
+        engine->board_fds = (struct fm_board_fds){-1, -1};
+    }
 }
 
 void
@@ -61,196 +103,11 @@ fm_engine_unref(struct fm_engine *engine)
         return;
     }
     fm_engine_stop(engine);
+    fm_engine_close_board_fds(engine);
     fm_monitor_fini(&engine->monitor);
     fm_heap_fini(&engine->heap);
     fm_board_unmap(&engine->board);
     PyMem_Free(engine);
-}
-
-/* What is buffered now would be written by each process. */
-static int
-flush_output(struct fm_state *state)
-{
-    PyObject *done = PyObject_CallNoArgs(state->flush_output);
-    if (done == NULL) {
-        return -1;
-    }
-    Py_DECREF(done);
-    (void)fflush(stdout);
-    (void)fflush(stderr);
-    return 0;
-}
-
-/* What happens in the processes that are forked. */
-struct birth {
-    struct fm_engine *engine;
-    struct fm_state *state;
-    fm_worker_main worker_main;
-    void *context;
-};
-
-static _Noreturn void
-be_worker(const struct birth *birth, unsigned worker)
-{
-    birth->engine->generation = fm_process_generation();
-    fm_nursery_fini(&birth->engine->monitor.nursery);
-    birth->worker_main(birth->engine, worker, birth->context);
-    _exit(1);
-}
-
-/* In the nursery; see nursery.h. */
-static pid_t
-fork_successor(void *context, unsigned worker)
-{
-    const struct birth *birth = context;
-    PyOS_BeforeFork();
-    pid_t pid = fork();
-    int error = errno;
-    if (pid == 0) {
-        PyOS_AfterFork_Child();
-        birth->engine->is_successor = true;
-        be_worker(birth, worker);
-    }
-    PyOS_AfterFork_Parent();
-    return pid > 0 ? pid : -error;
-}
-
-static _Noreturn void
-be_nursery(struct birth *birth)
-{
-    struct fm_engine *engine = birth->engine;
-    PyObject *done = PyObject_CallFunction(birth->state->set_up_worker, "s", "nursery");
-    Py_XDECREF(done);
-    PyErr_Clear();
-    fm_process_name_thread("fm-nursery");
-    fm_nursery_enter_nursery(&engine->monitor.nursery);
-    (void)pthread_sigmask(SIG_SETMASK, &engine->signals, NULL);
-    fm_nursery_serve(&engine->monitor.nursery, engine->parent_pidfd, engine->monitor.close_fd,
-                     fork_successor, birth);
-    _exit(0);
-}
-
-/* The nursery's pid; 0 if there is to be none, or none could be had: then dead workers are not
- * replaced. */
-static pid_t
-fork_nursery(struct birth *birth)
-{
-    struct fm_nursery *nursery = &birth->engine->monitor.nursery;
-    if (!nursery->usable) {
-        return 0;
-    }
-    pid_t pid = fork();
-    if (pid == 0) {
-        PyOS_AfterFork_Child();
-        be_nursery(birth);
-    }
-    fm_nursery_enter_parent(nursery);
-    nursery->usable = pid > 0;
-    return pid > 0 ? pid : 0;
-}
-
-/* Forks them all between one pair of fork hooks; the number of pids. */
-static unsigned
-fork_workers(struct birth *birth, pid_t *pids, pid_t *nursery, int *error)
-{
-    unsigned count = 0;
-    PyOS_BeforeFork();
-    *nursery = fork_nursery(birth);
-    while (count < birth->engine->workers) {
-        pid_t pid = fork();
-        if (pid == 0) {
-            PyOS_AfterFork_Child();
-            be_worker(birth, count);
-        }
-        if (pid < 0) {
-            *error = errno;
-            break;
-        }
-        pids[count++] = pid;
-    }
-    PyOS_AfterFork_Parent();
-    return count;
-}
-
-static void
-end_process(pid_t pid)
-{
-    if (pid > 0) {
-        (void)kill(pid, SIGKILL);
-        (void)fm_process_reap(pid);
-    }
-}
-
-/* A worker that can't be watched could be lost without a word: then there shall be none. */
-static int
-watch_workers(struct fm_engine *engine, const pid_t *pids, unsigned count, pid_t nursery)
-{
-    int result = nursery > 0 ? fm_monitor_add_nursery(&engine->monitor, nursery) : 0;
-    for (unsigned i = 0; i < count && result == 0; i++) {
-        result = fm_monitor_add(&engine->monitor, pids[i]);
-    }
-    if (result < 0) {
-        for (unsigned i = 0; i < count; i++) {
-            end_process(pids[i]);
-        }
-        end_process(nursery);
-        return result;
-    }
-    for (unsigned i = count; i < engine->workers; i++) {
-        fm_store_relaxed(&engine->board.roster.entries[i].alive, 0);
-    }
-    return fm_monitor_start(&engine->monitor);
-}
-
-/* Signals stay blocked around the fork: a worker must not run the parent's handlers before it has
- * its own. The worker unblocks them. */
-static int
-start_workers(struct birth *birth, pid_t *pids)
-{
-    sigset_t all;
-    pid_t nursery;
-    int error = 0;
-    struct fm_engine *engine = birth->engine;
-    engine->parent_pidfd = fm_process_open(getpid());
-    if (engine->parent_pidfd < 0) {
-        return engine->parent_pidfd;
-    }
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &engine->signals);
-    unsigned count = fork_workers(birth, pids, &nursery, &error);
-    (void)pthread_sigmask(SIG_SETMASK, &engine->signals, NULL);
-    (void)close(engine->parent_pidfd);
-    if (count == 0) {
-        end_process(nursery);
-        return -error;
-    }
-    return watch_workers(engine, pids, count, nursery);
-}
-
-int
-fm_engine_start(struct fm_engine *engine, struct fm_state *state, fm_worker_main worker_main,
-                void *context)
-{
-    if (flush_output(state) < 0) {
-        return -1;
-    }
-    pid_t *pids = PyMem_Calloc(engine->workers, sizeof *pids);
-    if (pids == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    struct birth birth = {
-        .engine = engine, .state = state, .worker_main = worker_main, .context = context};
-    int result = start_workers(&birth, pids);
-    PyMem_Free(pids);
-    if (result < 0) {
-        set_system_error(-result, "start a worker process",
-                         "see the limits on processes and open files, RLIMIT_NPROC and "
-                         "RLIMIT_NOFILE; fast_map needs Linux 5.3 or later");
-        return -1;
-    }
-    engine->running = true;
-    return 0;
 }
 
 void

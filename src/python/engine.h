@@ -14,6 +14,14 @@
 
 #include <signal.h>
 
+/* What a process that did not inherit the engine needs of it. */
+struct fm_engine_fds {
+    struct fm_board_fds board;
+    int parent_pidfd;
+    int close_fd;
+    int nursery_fd; /* the nursery's end of its socket */
+};
+
 struct fm_engine {
     Py_ssize_t references; /* with the GIL */
     struct fm_board board;
@@ -22,10 +30,11 @@ struct fm_engine {
     unsigned generation; /* of the process that made it; see fm_process_generation */
     unsigned workers;
     int parent_pidfd;  /* in a worker */
-    bool is_successor; /* in a worker: it takes the place of one that died */
+    bool is_successor; /* in a worker: the nursery forked it, in the place of one that died */
     bool may_rerun;    /* an item may be run again, and must find its argument as it was */
     sigset_t signals;  /* the mask of the thread that forked, for the workers */
     bool running;      /* workers were forked and not yet stopped */
+    struct fm_board_fds board_fds; /* until the nursery of a fork server has them; else -1 */
 };
 
 /* What a worker does with its life, from right after the fork; does not return. */
@@ -44,10 +53,20 @@ fm_engine_ref(struct fm_engine *engine)
 
 void fm_engine_unref(struct fm_engine *engine);
 
-/* Forks the workers, and the nursery if workers are to be replaced. Goes on with fewer where the system grants fewer; -1 with an exception where it
- * grants none. */
+/* Forks the workers, and the nursery if workers are to be replaced. Goes on with fewer where the
+ * system grants fewer; -1 with an exception where it grants none. */
 int fm_engine_start(struct fm_engine *engine, struct fm_state *state, fm_worker_main worker_main,
                     void *context);
+
+/* The same where this process is not to be forked: has fast_map._forkserver start a nursery, which
+ * gets `function` pickled and `recipe` (a tuple of numbers) as they are. */
+int fm_engine_start_remote(struct fm_engine *engine, PyObject *function, PyObject *recipe);
+
+/* In the process that is to be that nursery. Takes over the descriptors. NULL with an exception. */
+struct fm_engine *fm_engine_attach(const struct fm_board_options *options, bool may_rerun,
+                                   const struct fm_engine_fds *fds);
+_Noreturn void fm_engine_be_nursery(struct fm_engine *engine, struct fm_state *state,
+                                    fm_worker_main worker_main, void *context);
 
 /* Ends the workers and waits until they are gone; releases the GIL meanwhile. */
 void fm_engine_stop(struct fm_engine *engine);
@@ -59,5 +78,11 @@ fm_engine_is_foreign(const struct fm_engine *engine)
 {
     return engine->generation != fm_process_generation();
 }
+
+/* For the files of the engine. */
+void fm_engine_close_board_fds(struct fm_engine *engine);
+
+/* Returns NULL with OSError. */
+PyObject *fm_engine_set_system_error(int error, const char *what, const char *remedy);
 
 #endif

@@ -181,7 +181,6 @@ run_feeder(void *argument)
     struct fm_job *job = argument;
     struct feeder feeder = {.job = job, .engine = job->engine};
     PyThreadState *thread = PyThreadState_New(PyInterpreterState_Main());
-    fm_process_name_thread("fm-feeder");
     PyEval_AcquireThread(thread);
     fm_moderation_init(&feeder.moderation);
     feed_all(&feeder);
@@ -208,6 +207,7 @@ fm_feeder_start(struct fm_job *job)
                      strerror(result));
         return -1;
     }
+    (void)pthread_setname_np(handle, FM_FEEDER_NAME);
     (void)pthread_detach(handle);
     job->feeder_started = true;
     return 0;

@@ -14,9 +14,12 @@ struct fm_job_options {
     uint64_t threads_limit; /* over all workers; 0: as many as the tasks can use */
     uint64_t procs_limit;   /* 0: one per usable CPU */
     uint64_t buffersize;    /* 0: the default */
+    uint64_t buffer_bytes;  /* payload bytes in shared memory at once; 0: the default */
+    uint64_t length;        /* of the input as far as known, else FM_UNKNOWN_TOTAL */
     uint64_t retries;       /* how often an item that was lost with its worker is run again */
     double task_timeout;    /* seconds that an item may run; 0: no limit */
     bool return_exceptions; /* an item's error takes its place among the results */
+    bool remote;            /* workers come from a fork server, and inherit nothing */
 };
 
 struct fm_job {
@@ -45,6 +48,12 @@ struct fm_job {
 /* Takes the input and starts the workers and the feeder. NULL with an exception. */
 struct fm_job *fm_job_new(PyObject *module, PyObject *function, PyObject *iterables,
                           const struct fm_job_options *options);
+
+/* In the nursery of a fork server: serves the job that a parent's fm_job_new describes by `recipe`,
+ * on the engine that it made. `ready_fd` is written to, and closed, when all is well. Returns only
+ * with an exception. */
+void fm_job_serve(PyObject *module, PyObject *function, PyObject *recipe,
+                  const struct fm_engine_fds *fds, int ready_fd);
 
 static inline struct fm_job *
 fm_job_ref(struct fm_job *job)

@@ -18,30 +18,54 @@ start(PyObject *module, PyObject *arguments)
     unsigned long long threads_limit;
     unsigned long long procs_limit;
     unsigned long long buffersize;
+    unsigned long long buffer_bytes;
     unsigned long long retries;
     double task_timeout;
     int return_exceptions;
-    if (!PyArg_ParseTuple(arguments, "OO!nKKKKdp:start", &function, &PyTuple_Type, &iterables,
-                          &length, &threads_limit, &procs_limit, &buffersize, &retries,
-                          &task_timeout, &return_exceptions)) {
+    int remote;
+    if (!PyArg_ParseTuple(arguments, "OO!nKKKKKdpp:start", &function, &PyTuple_Type, &iterables,
+                          &length, &threads_limit, &procs_limit, &buffersize, &buffer_bytes,
+                          &retries, &task_timeout, &return_exceptions, &remote)) {
         return NULL;
     }
     struct fm_job_options options = {
         .threads_limit = threads_limit,
         .procs_limit = procs_limit,
         .buffersize = buffersize,
+        .buffer_bytes = buffer_bytes,
+        .length = length >= 0 ? (uint64_t)length : FM_UNKNOWN_TOTAL,
         .retries = retries,
         .task_timeout = task_timeout,
         .return_exceptions = return_exceptions,
+        .remote = remote,
     };
     return fm_generator_new(module, function, iterables, &options, length);
+}
+
+static PyObject *
+serve_nursery(PyObject *module, PyObject *arguments)
+{
+    PyObject *function;
+    PyObject *recipe;
+    struct fm_engine_fds fds;
+    int ready_fd;
+    if (PyArg_ParseTuple(arguments, "OO!(iiiii)i:serve_nursery", &function, &PyTuple_Type, &recipe,
+                         &fds.board.board, &fds.board.arena, &fds.parent_pidfd, &fds.close_fd,
+                         &fds.nursery_fd, &ready_fd)) {
+        fm_job_serve(module, function, recipe, &fds, ready_fd);
+    }
+    return NULL;
 }
 
 static PyMethodDef methods[] = {
     {"start", start, METH_VARARGS,
      PyDoc_STR("start(fn, iterables, length, threads_limit, procs_limit, buffersize,\n"
-               "      retries, task_timeout, return_exceptions, /)\n\n"
+               "      buffer_bytes, retries, task_timeout, return_exceptions, remote, /)\n\n"
                "Start a map; limits of 0 stand for None. fast_map() checks the arguments.")},
+    {"serve_nursery", serve_nursery, METH_VARARGS,
+     PyDoc_STR("serve_nursery(fn, recipe, fds, ready_fd, /)\n\n"
+               "In a fork server's child: fork workers for a parent until it ends. Returns only\n"
+               "with an exception.")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -18,7 +18,6 @@ is_inheritable(PyObject *object)
 static int
 measure_inherited(struct fm_source *source, PyObject *iterables)
 {
-    source->total = FM_UNKNOWN_TOTAL;
     for (Py_ssize_t i = 0; i < source->count; i++) {
         PyObject *input = PyTuple_GET_ITEM(iterables, i);
         Py_ssize_t length = is_inheritable(input) ? PyObject_Size(input) : -1;
@@ -107,15 +106,21 @@ make_iterators(PyObject *iterables)
 }
 
 int
-fm_source_init(struct fm_source *source, PyObject *iterables)
+fm_source_init(struct fm_source *source, PyObject *iterables, bool workers_inherit)
 {
-    source->count = PyTuple_GET_SIZE(iterables);
-    source->inherited = measure_inherited(source, iterables) == 0;
+    fm_source_attach(source, PyTuple_GET_SIZE(iterables));
+    source->inherited = workers_inherit && measure_inherited(source, iterables) == 0;
     if (source->inherited) {
         return take_sequences(source, iterables);
     }
     source->inputs = make_iterators(iterables);
     return source->inputs != NULL ? 0 : -1;
+}
+
+void
+fm_source_attach(struct fm_source *source, Py_ssize_t count)
+{
+    *source = (struct fm_source){.count = count, .total = FM_UNKNOWN_TOTAL};
 }
 
 void

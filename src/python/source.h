@@ -26,9 +26,12 @@ struct fm_source {
     struct fm_range *ranges; /* inherited: one for each input */
 };
 
-/* From the tuple of iterables; asks each for its iterator if it can't be inherited. -1 with
- * TypeError naming the argument that is not iterable. */
-int fm_source_init(struct fm_source *source, PyObject *iterables);
+/* From the tuple of iterables; asks each for its iterator if it can't be inherited, or if workers
+ * inherit nothing. -1 with TypeError naming the argument that is not iterable. */
+int fm_source_init(struct fm_source *source, PyObject *iterables, bool workers_inherit);
+
+/* In a worker that did not inherit the input: `count` of iterables. */
+void fm_source_attach(struct fm_source *source, Py_ssize_t count);
 void fm_source_fini(struct fm_source *source);
 
 /* Worker, inherited input: writes item `item`'s arguments (new references) to `arguments`, which

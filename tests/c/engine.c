@@ -313,7 +313,7 @@ engine_start(struct engine *engine, const struct engine_options *options)
         .total = options->inherited ? options->items : FM_UNKNOWN_TOTAL,
         .arena_limit = FM_ARENA_DEFAULT_LIMIT,
     };
-    CHECK_EQUAL(fm_board_map(&engine->board, &board), 0);
+    CHECK_EQUAL(fm_board_map(&engine->board, &board, NULL), 0);
     CHECK_EQUAL(engine->board.slots.mask, capacity - 1);
     if (options->watched) {
         watch_begin(options->jitter, is_due, engine);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static struct fm_board *
 make_board(unsigned workers, bool inherited, uint64_t total, uint64_t arena_limit)
@@ -17,7 +18,7 @@ make_board(unsigned workers, bool inherited, uint64_t total, uint64_t arena_limi
         .total = total,
         .arena_limit = arena_limit,
     };
-    CHECK_EQUAL(fm_board_map(&board, &options), 0);
+    CHECK_EQUAL(fm_board_map(&board, &options, NULL), 0);
     return &board;
 }
 
@@ -49,6 +50,41 @@ check_layout(void)
     fm_board_unmap(board);
 }
 
+/* What a process does that did not inherit the board: it sees the same ring, roster and arena. */
+static void
+check_attached(void)
+{
+    struct fm_board parent;
+    struct fm_board worker;
+    struct fm_board_fds fds;
+    struct fm_heap heap;
+    struct fm_value value = {0};
+    void *bytes;
+    struct fm_board_options options = {.workers = 3,
+                                       .buffersize = 5,
+                                       .inherited = false,
+                                       .total = FM_UNKNOWN_TOTAL,
+                                       .arena_limit = 10000};
+    CHECK_EQUAL(fm_board_map(&parent, &options, &fds), 0);
+    CHECK_EQUAL(fm_board_attach(&worker, &options, &fds), 0);
+    CHECK_EQUAL(close(fds.board), 0);
+    CHECK_EQUAL(close(fds.arena), 0);
+    CHECK(worker.memory != parent.memory && worker.arena.heaps != parent.arena.heaps);
+    CHECK_EQUAL(worker.slots.shared->buffersize, 5);
+    CHECK_EQUAL(worker.slots.mask, 7);
+    CHECK_EQUAL(fm_load_relaxed(&worker.roster.entries[2].alive), 1);
+    CHECK_EQUAL(worker.arena.heap_size, parent.arena.heap_size);
+    fm_heap_init(&heap, &worker.arena, 3);
+    CHECK_EQUAL(fm_board_reserve(&worker, &heap, 0, 5000, &value, &bytes), FM_STORE_DONE);
+    memset(bytes, 'z', 5000);
+    CHECK_EQUAL(((const char *)fm_arena_bytes(&parent.arena, value.as.block.offset))[4999], 'z');
+    CHECK_EQUAL(fm_board_reserve(&worker, &heap, 1, 5001, &value, &bytes), FM_STORE_FULL);
+    fm_heap_fini(&heap);
+    fm_board_unmap(&worker);
+    fm_board_unmap(&parent);
+    CHECK_EQUAL(fm_board_attach(&worker, &options, &fds), -EBADF);
+}
+
 static void
 check_unmapped(void)
 {
@@ -72,11 +108,11 @@ check_refused(void)
         {.workers = FM_MAX_WORKERS + 1, .buffersize = 1},
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        CHECK_EQUAL(fm_board_map(&board, &refused[i]), -EINVAL);
+        CHECK_EQUAL(fm_board_map(&board, &refused[i], NULL), -EINVAL);
     }
     struct fm_board_options largest = {
         .workers = FM_MAX_WORKERS, .buffersize = FM_MAX_CAPACITY, .total = FM_UNKNOWN_TOTAL};
-    CHECK_EQUAL(fm_board_map(&board, &largest), 0);
+    CHECK_EQUAL(fm_board_map(&board, &largest, NULL), 0);
     fm_board_unmap(&board);
 }
 
@@ -318,6 +354,7 @@ main(void)
 {
     (void)alarm(CHECK_TIME_LIMIT);
     check_layout();
+    check_attached();
     check_unmapped();
     check_refused();
     check_payloads();

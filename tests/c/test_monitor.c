@@ -437,7 +437,7 @@ fail_to_start(void *argument)
     struct fm_heap heap;
     struct fm_monitor_options monitoring = {
         .heap = &heap, .workers = 2, .replaces = replaces, .retries = replaces};
-    CHECK_EQUAL(fm_board_map(&board, &options), 0);
+    CHECK_EQUAL(fm_board_map(&board, &options, NULL), 0);
     fm_heap_init(&heap, &board.arena, 0);
     CHECK_EQUAL(fm_monitor_init(&monitor, &board, &monitoring), 0);
     pid_t bystander = test_fork(wait_for_signal, NULL);

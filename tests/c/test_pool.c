@@ -45,7 +45,7 @@ make_bench(unsigned workers, uint64_t total, uint64_t buffersize)
         .arena_limit = FM_ARENA_DEFAULT_LIMIT,
     };
     memset(&bench, 0, sizeof bench);
-    CHECK_EQUAL(fm_board_map(&bench.board, &options), 0);
+    CHECK_EQUAL(fm_board_map(&bench.board, &options, NULL), 0);
     bench.pool.slots = &bench.board.slots;
     bench.pool.roster = &bench.board.roster;
     bench.pool.self = &bench.board.roster.entries[0];

@@ -24,7 +24,7 @@ make_limited_bench(uint64_t retries, uint64_t total, uint64_t limit)
         .total = total,
         .arena_limit = limit,
     };
-    CHECK_EQUAL(fm_board_map(&bench.board, &options), 0);
+    CHECK_EQUAL(fm_board_map(&bench.board, &options, NULL), 0);
     fm_heap_init(&bench.heap, &bench.board.arena, 0);
     CHECK_EQUAL(fm_recovery_init(&bench.recovery, &bench.board, &bench.heap, retries), 0);
     return &bench;

@@ -18,7 +18,8 @@ make_roster(unsigned count)
     memory = aligned_alloc(FM_CACHE_LINE, fm_roster_memory_size(WORKERS));
     CHECK(memory != NULL);
     memset(memory, 0, fm_roster_memory_size(WORKERS));
-    fm_roster_init(&roster, memory, count);
+    fm_roster_attach(&roster, memory, count);
+    fm_roster_init(&roster);
     CHECK((char *)(roster.entries + count) <= (char *)roster.last_words);
     CHECK((char *)(roster.last_words + count) <= (char *)memory + fm_roster_memory_size(count));
     return &roster;
@@ -252,7 +253,8 @@ run_shift(void *argument)
     pid_t pids[WORKERS];
     pthread_t threads[WORKERS];
     watch_begin(0, is_due, shift);
-    fm_roster_init(&shift->roster, test_map(fm_roster_memory_size(WORKERS)), WORKERS);
+    fm_roster_attach(&shift->roster, test_map(fm_roster_memory_size(WORKERS)), WORKERS);
+    fm_roster_init(&shift->roster);
     for (unsigned i = 0; i < WORKERS; i++) {
         if (forked) {
             pids[i] = test_fork(work_shift, shift);

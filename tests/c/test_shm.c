@@ -14,7 +14,7 @@ static char *
 map(size_t size)
 {
     void *memory;
-    CHECK_EQUAL(fm_shm_map(size, &memory), 0);
+    CHECK_EQUAL(fm_shm_map(size, &memory, NULL), 0);
     return memory;
 }
 
@@ -46,12 +46,40 @@ check_shared(void)
     fm_shm_unmap(memory, 100);
 }
 
+/* Two mappings of the same memory, as two processes that are no kin would have. */
+static void
+check_attached(void)
+{
+    void *memory;
+    void *attached;
+    size_t size = 0;
+    int fd = -1;
+    CHECK_EQUAL(fm_shm_map_most(8 * MIB, MIB, &memory, &size, &fd), 0);
+    CHECK_EQUAL(size, 8 * MIB);
+    size = 0;
+    CHECK_EQUAL(fm_shm_attach(fd, &attached, &size), 0);
+    CHECK_EQUAL(close(fd), 0);
+    CHECK_EQUAL(size, 8 * MIB);
+    CHECK(attached != memory);
+    ((char *)memory)[size - 1] = 'x';
+    CHECK_EQUAL(((char *)attached)[size - 1], 'x');
+    fm_shm_discard(memory, size);
+    CHECK_EQUAL(((char *)attached)[size - 1], 0);
+    fm_shm_unmap(memory, size);
+    ((char *)attached)[0] = 'y';
+    fm_shm_unmap(attached, size);
+    CHECK_EQUAL(fm_shm_attach(fd, &attached, &size), -EBADF);
+    /* No descriptor is left where the memory can't be had. */
+    CHECK(fm_shm_map(SIZE_MAX / 2, &memory, &fd) < 0);
+    CHECK_EQUAL(fd, -1);
+}
+
 static void
 check_refused(void)
 {
     void *memory = NULL;
-    CHECK(fm_shm_map(SIZE_MAX / 2, &memory) < 0);
-    CHECK(fm_shm_map(0, &memory) < 0);
+    CHECK(fm_shm_map(SIZE_MAX / 2, &memory, NULL) < 0);
+    CHECK(fm_shm_map(0, &memory, NULL) < 0);
     CHECK(memory == NULL);
 }
 
@@ -60,17 +88,17 @@ check_most(void)
 {
     void *memory;
     size_t size = 0;
-    CHECK_EQUAL(fm_shm_map_most(8 * MIB, MIB, &memory, &size), 0);
+    CHECK_EQUAL(fm_shm_map_most(8 * MIB, MIB, &memory, &size, NULL), 0);
     CHECK_EQUAL(size, 8 * MIB);
     fm_shm_unmap(memory, size);
     /* More than there is address for: halved until it fits. */
-    CHECK_EQUAL(fm_shm_map_most((size_t)1 << 60, MIB, &memory, &size), 0);
+    CHECK_EQUAL(fm_shm_map_most((size_t)1 << 60, MIB, &memory, &size, NULL), 0);
     CHECK(size >= (size_t)1 << 30 && size < (size_t)1 << 48);
     CHECK_EQUAL(size & (size - 1), 0);
     ((char *)memory)[size - 1] = 1;
     fm_shm_unmap(memory, size);
-    CHECK(fm_shm_map_most((size_t)1 << 60, (size_t)1 << 59, &memory, &size) < 0);
-    CHECK(fm_shm_map_most(MIB, 2 * MIB, &memory, &size) < 0);
+    CHECK(fm_shm_map_most((size_t)1 << 60, (size_t)1 << 59, &memory, &size, NULL) < 0);
+    CHECK(fm_shm_map_most(MIB, 2 * MIB, &memory, &size, NULL) < 0);
 }
 
 /* Sanitizers reserve more address space than any limit would leave. */
@@ -82,10 +110,10 @@ check_limited(void *ignored)
     void *memory;
     size_t size = 0;
     CHECK_EQUAL(setrlimit(RLIMIT_AS, &limit), 0);
-    CHECK_EQUAL(fm_shm_map(128 * MIB, &memory), -ENOMEM);
-    CHECK_EQUAL(fm_shm_map_most(1024 * MIB, MIB, &memory, &size), 0);
+    CHECK_EQUAL(fm_shm_map(128 * MIB, &memory, NULL), -ENOMEM);
+    CHECK_EQUAL(fm_shm_map_most(1024 * MIB, MIB, &memory, &size, NULL), 0);
     CHECK(size == 32 * MIB || size == 16 * MIB);
-    CHECK_EQUAL(fm_shm_map_most(1024 * MIB, 512 * MIB, &memory, &size), -ENOMEM);
+    CHECK_EQUAL(fm_shm_map_most(1024 * MIB, 512 * MIB, &memory, &size, NULL), -ENOMEM);
 }
 
 static size_t
@@ -135,6 +163,7 @@ main(void)
     (void)alarm(CHECK_TIME_LIMIT);
     check_zeroed();
     check_shared();
+    check_attached();
     check_refused();
     check_most();
     check_discard();

@@ -21,7 +21,8 @@ make_ring(struct ring *ring, uint64_t buffersize, bool inherited, uint64_t total
     ring->memory = aligned_alloc(FM_CACHE_LINE, size);
     CHECK(ring->memory != NULL);
     memset(ring->memory, 0, size);
-    fm_slots_init(&ring->slots, ring->memory, capacity, buffersize, inherited, total);
+    fm_slots_attach(&ring->slots, ring->memory, capacity, inherited);
+    fm_slots_init(&ring->slots, buffersize, total);
     return &ring->slots;
 }
 

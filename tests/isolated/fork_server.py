@@ -1,0 +1,49 @@
+"""A script whose workers come from a fork server. Argument: what it does wrong, or what happens."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+from fast_map import _forkserver, fast_map
+
+how = sys.argv[1]
+
+
+def square(number):
+    return number * number
+
+
+def start(numbers):
+    return fast_map(square, numbers, start_method="forkserver")
+
+
+def interrupt_soon():
+    threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+if __name__ == "__mp_main__" and how == "slow import":
+    time.sleep(600)
+
+if how == "unguarded":
+    print(list(start(range(3))))
+
+if __name__ == "__main__":
+    if how in ("guarded", "server killed"):
+        print(list(start(range(3))))
+    if how == "server killed":
+        server = _forkserver._server._forkserver_pid
+        os.kill(server, signal.SIGKILL)
+        os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
+        print(list(start(range(3))))
+    elif how == "slow import":
+        interrupt_soon()
+        try:
+            start(range(3))
+        except KeyboardInterrupt:
+            print("KeyboardInterrupt")
+    elif how == "killed":
+        running = start(range(10**6))
+        next(running)
+        os.kill(os.getpid(), signal.SIGKILL)
