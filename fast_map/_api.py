@@ -1,13 +1,23 @@
 """The public function: it checks its arguments and leaves the rest to the extension."""
 
-import operator
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterable, Sized
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Generator, Iterable, Mapping, Sized
+from typing import Any, Literal
 
 from . import _core
+from ._checks import (
+    check_arguments,
+    check_bool,
+    check_callable,
+    check_choice,
+    check_int,
+    check_keywords,
+    check_limit,
+    check_seconds,
+    check_star,
+)
 
 Generator.register(_core.FastMap)
 
@@ -21,13 +31,21 @@ def fast_map(
     fn: Callable[..., Any],
     /,
     *iterables: Iterable[Any],
+    star: bool | None = False,
+    kwstar: bool = False,
+    args: Iterable[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
     threads_limit: int | None = None,
     procs_limit: int | None = None,
     buffersize: int | None = None,
     buffer_bytes: int | None = None,
+    chunksize: int | None = None,
+    return_exceptions: bool = False,
     task_timeout: float | None = None,
     retries: int = 0,
-    return_exceptions: bool = False,
+    initializer: Callable[..., object] | None = None,
+    initargs: Iterable[Any] = (),
+    max_tasks_per_child: int | None = None,
     start_method: _StartMethod = "fork",
 ) -> "_core.FastMap[Any]":
     """Call fn on each item in worker processes and threads; yield the results in order.
@@ -43,6 +61,13 @@ def fast_map(
             any other iterable, also an infinite one, is read in the background, and its items
             are sent. Results are sent back: what is no plain number, string or small container of
             such must be picklable.
+        star: False: an item is fn's argument. True: an item is an iterable of fn's arguments.
+            None: an item is no argument. With True and None there is one iterable.
+        kwstar: True: items bring keyword arguments along. An item is a pair then, of its
+            argument (star=False) or arguments (star=True) and a mapping of its keywords; with
+            star=None it is the mapping alone. There is one iterable.
+        args: Arguments that follow the item's own in each call.
+        kwargs: Keyword arguments of each call (a mapping); an item's own override them.
         threads_limit: Most threads over all processes, at least 1. None: as many as the calls can
             use, up to one per item.
         procs_limit: Most worker processes, at least 1. None: the CPUs that this process may use
@@ -53,31 +78,41 @@ def fast_map(
             least 1; who wants to add more waits. The item that is next in the order is always let
             through, so that one larger than all of it can pass. Arrays that you were given count
             no more. None: 256 MiB.
+        chunksize: Items that a thread takes at a time, at least 1. It changes nothing but speed:
+            each result still comes as soon as it is there. None: one where items block or are
+            slow, many where they are quick.
+        return_exceptions: True: an item that fails yields its exception, as an object, in its
+            place, and the stream goes on. False: the exception is raised there.
         task_timeout: Seconds, more than 0, that one item may run. An item that runs longer gives
             TaskTimeout in its place, which says where it was. Its process is ended, whatever it is
             doing, and replaced; what else ran there is run again. None: no limit.
         retries: How often, at least 0, an item is run again whose worker process died. It is run
             alone in a new process, so that an item which kills its process harms no other. It may
             have run in part before.
-        return_exceptions: True: an item that fails yields its exception, as an object, in its
-            place, and the stream goes on. False: the exception is raised there.
+        initializer: Called with initargs once in each worker process, before its first item. If
+            it raises, every item of that process gives that exception in its place.
+        initargs: Arguments of initializer.
+        max_tasks_per_child: Items, at least 1, after which a worker process ends and a new one
+            takes its place: for functions that leak. None: a process runs as many as there are.
         start_method: "fork": workers are forked from this process. "forkserver": they are forked
             from a clean process that never had this one's threads and locks, which the standard
-            library's fork server provides. Then fn is sent, by pickle or, where that can't, by
-            cloudpickle if it is installed; all input is read in the background and sent; and a
-            script must start its work below if __name__ == "__main__":. The first such call
-            starts the server, which takes about 0.1 seconds.
+            library's fork server provides. Then fn, args, kwargs, initializer and initargs are
+            sent, by pickle or, where that can't, by cloudpickle if it is installed; all input is
+            read in the background and sent; and a script must start its work below
+            if __name__ == "__main__":. The first such call starts the server, which takes about
+            0.1 seconds.
 
     Returns:
         A FastMap: a generator over the results. Closing it, dropping it or leaving its with block
         ends the workers.
 
     Raises:
-        TypeError: fn is not callable, there is no iterable or one that is not iterable, a limit is
-            not an int, or return_exceptions is not a bool.
-        ValueError: A limit is out of range, or start_method is neither of the two.
+        TypeError: An argument is not of the type that is said here.
+        ValueError: A limit is out of range, star or kwstar is given with several iterables, or
+            start_method is neither of the two.
         OSError: The system grants no process, or no shared memory.
-        pickle.PicklingError, pickle.UnpicklingError: With "forkserver", fn can't be sent.
+        pickle.PicklingError, pickle.UnpicklingError: With "forkserver", fn or what goes with it
+            can't be sent.
 
     Warns:
         DeprecationWarning: This process has other threads when it is forked, as from os.fork: what
@@ -98,70 +133,33 @@ def fast_map(
         raise TypeError(f"fast_map() argument 1 must be callable, not {type(fn).__name__!r}")
     if not iterables:
         raise TypeError("fast_map() needs at least one iterable after fn")
-    threads = _check_limit("threads_limit", threads_limit)
-    procs = _check_limit("procs_limit", procs_limit)
-    buffered = _check_limit("buffersize", buffersize)
-    buffered_bytes = _check_limit("buffer_bytes", buffer_bytes)
-    retried = _check_int("retries", retries, 0)
-    timeout = _check_timeout(task_timeout)
-    if not isinstance(return_exceptions, bool):
-        kind = type(return_exceptions).__name__
-        raise TypeError(f"return_exceptions must be True or False, not {kind!r}")
-    if start_method not in get_args(_StartMethod):
-        raise ValueError(f"start_method must be 'fork' or 'forkserver', not {start_method!r}")
     _watch_exit()
     mapped = _core.start(
         fn,
         iterables,
-        _length(iterables),
-        threads,
-        procs,
-        buffered,
-        buffered_bytes,
-        retried,
-        timeout,
-        return_exceptions,
-        start_method == "forkserver",
+        length=_length(iterables),
+        star=check_star(star, kwstar, len(iterables)),
+        kwstar=kwstar,
+        args=check_arguments("args", args),
+        kwargs=check_keywords("kwargs", kwargs),
+        initializer=check_callable("initializer", initializer),
+        initargs=check_arguments("initargs", initargs),
+        threads_limit=check_limit("threads_limit", threads_limit),
+        procs_limit=check_limit("procs_limit", procs_limit),
+        buffersize=check_limit("buffersize", buffersize),
+        buffer_bytes=check_limit("buffer_bytes", buffer_bytes),
+        chunksize=check_limit("chunksize", chunksize),
+        max_tasks_per_child=check_limit("max_tasks_per_child", max_tasks_per_child),
+        retries=check_int("retries", retries, 0),
+        task_timeout=check_seconds("task_timeout", task_timeout),
+        return_exceptions=check_bool("return_exceptions", return_exceptions),
+        remote=check_choice("start_method", start_method, ("fork", "forkserver")) != "fork",
     )
     _running.add(mapped)
     return mapped
 
 
 fast_map.__module__ = "fast_map"
-
-
-def _check_limit(name: str, value: int | None) -> int:
-    """The limit as the extension takes it: 0 for none."""
-    return 0 if value is None else _check_int(name, value, 1, " or None")
-
-
-def _check_int(name: str, value: int, least: int, also: str = "") -> int:
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be an int{also}, not bool")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        kind = type(value).__name__
-        raise TypeError(f"{name} must be an int{also}, not {kind!r}") from None
-    if not least <= number <= sys.maxsize:
-        raise ValueError(f"{name} must be from {least} to {sys.maxsize}{also}, not {number}")
-    return number
-
-
-def _check_timeout(value: float | None) -> float:
-    """The timeout as the extension takes it: 0 for none."""
-    if value is None:
-        return 0.0
-    if isinstance(value, (bool, str, bytes)):
-        raise TypeError(f"task_timeout must be a number of seconds or None, not {value!r}")
-    try:
-        seconds = float(value)
-    except TypeError:
-        kind = type(value).__name__
-        raise TypeError(f"task_timeout must be a number of seconds or None, not {kind!r}") from None
-    if not seconds > 0:
-        raise ValueError(f"task_timeout must be more than 0 seconds or None, not {value!r}")
-    return seconds
 
 
 def _length(iterables: tuple[Iterable[Any], ...]) -> int:

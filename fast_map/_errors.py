@@ -11,7 +11,7 @@ import traceback
 from concurrent.futures import BrokenExecutor
 
 # The stages of an item's life in which an exception can arise; enum fm_stage of the extension.
-_SEND_ARGUMENT, _READ_ARGUMENT, _CALL, _SEND_RESULT = range(4)
+_SEND_ARGUMENT, _READ_ARGUMENT, _CALL, _SEND_RESULT, _INITIALIZE = range(5)
 
 
 class WorkerCrashed(BrokenExecutor):
@@ -22,7 +22,8 @@ class WorkerCrashed(BrokenExecutor):
         exitcode: Its exit status (int), or None if a signal killed it or nobody knows.
         signal: The number of the signal that killed it (int), or None.
         items: Positions of the items that it was running and whose results are lost (tuple of
-            int), the first being the one in whose place this is raised.
+            int), the first being the one in whose place this is raised. Empty if it was running
+            none, and no other worker was left to go on.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class WorkerCrashed(BrokenExecutor):
             how = f"exited with status {self.exitcode}"
         else:
             how = "ended, and its exit status was taken by somebody else"
+        if not self.items:
+            return f"worker process {self.pid} {how}, and no worker is left to go on"
         return f"worker process {self.pid} {how} while it ran {_name_items(self.items)}"
 
 
@@ -96,6 +99,8 @@ def pack_exception(error: BaseException, index: int, stage: int, subject: object
     """
     if stage == _CALL:
         note = f"fast_map: raised by fn for item {index}, {_repr(subject)}"
+    elif stage == _INITIALIZE:
+        note = f"fast_map: raised by the initializer of the worker that was to run item {index}"
     elif stage == _READ_ARGUMENT:
         note = f"fast_map: the argument of item {index} could not be read by the worker"
         error = _explain_decoding(error, f"the argument of item {index}")
@@ -124,13 +129,13 @@ def unpack_exception(packed: bytes, index: int) -> BaseException:
 
 
 def make_crash_error(
-    items: list[int], pid: int, known: bool, code: int, signal: int
+    index: int, items: list[int], pid: int, known: bool, code: int, signal: int
 ) -> WorkerCrashed:
     """In the caller: what to raise for items that a dead process was running."""
     exitcode = code if known and not signal else None
     error = WorkerCrashed(pid, exitcode, signal or None, tuple(items))
     with contextlib.suppress(AttributeError):
-        error.seq_index = items[0]  # type: ignore[attr-defined]
+        error.seq_index = index  # type: ignore[attr-defined]
     return error
 
 
@@ -238,8 +243,6 @@ def _signal_name(number: int) -> str:
 
 
 def _name_items(items: tuple[int, ...]) -> str:
-    if not items:
-        return "nothing"
     if len(items) == 1:
         return f"item {items[0]}"
     shown = ", ".join(str(item) for item in items[:8])

@@ -12,13 +12,17 @@ import pickle
 import signal
 import struct
 import sys
-from collections.abc import Callable
 from multiprocessing import forkserver, process, spawn
 from typing import Any, NoReturn
 
 from . import _core
 
 _READY = b"\0"
+
+_NEEDS_PICKLE = (
+    "fn and what goes with it (args, kwargs, initializer, initargs) must be picklable with "
+    "start_method='forkserver', for its workers don't inherit it"
+)
 
 
 def _make_server() -> forkserver.ForkServer:
@@ -32,9 +36,10 @@ _server = _make_server()
 
 
 def launch_nursery(
-    fn: Callable[..., Any], recipe: tuple[float, ...], descriptors: tuple[int, ...]
+    payload: tuple[Any, ...], recipe: tuple[float, ...], descriptors: tuple[int, ...]
 ) -> int:
-    """Start the nursery of one map; return its pid when it has loaded fn."""
+    """Start the nursery of one map; return its pid when it has loaded the payload: fn, args,
+    kwargs, initializer, initargs."""
     if getattr(process.current_process(), "_inheriting", False):
         raise RuntimeError(
             "fast_map(start_method='forkserver') was called by a main module that is being "
@@ -42,7 +47,7 @@ def launch_nursery(
             "if __name__ == '__main__':"
         )
     preparation = _make_preparation()
-    nursery = _Nursery(_dump_function(fn), recipe, preparation)
+    nursery = _Nursery(_dump(payload), recipe, preparation)
     # The standard library prepares with the first, and unpickles the second.
     child = pickle.dumps({"sys_path": preparation["sys_path"]}) + pickle.dumps(nursery)
     ready_r, ready_w = os.pipe()
@@ -68,9 +73,9 @@ class _Nursery:
     """What the fork server's child unpickles and, by multiprocessing's convention, runs."""
 
     def __init__(
-        self, function: bytes, recipe: tuple[float, ...], preparation: dict[str, Any]
+        self, payload: bytes, recipe: tuple[float, ...], preparation: dict[str, Any]
     ) -> None:
-        self.function = function
+        self.payload = payload
         self.recipe = recipe
         self.preparation = preparation
 
@@ -85,8 +90,8 @@ class _Nursery:
 
     def _serve(self, descriptors: tuple[int, ...], ready: int) -> NoReturn:
         self._prepare()
-        fn = self._load_function()
-        _core.serve_nursery(fn, self.recipe, descriptors, ready)
+        payload = self._load()
+        _core.serve_nursery(payload, self.recipe, descriptors, ready)
 
     def _prepare(self) -> None:
         """Make this process like the caller's: arguments, folder, main module."""
@@ -102,14 +107,14 @@ class _Nursery:
         finally:
             del current._inheriting  # type: ignore[attr-defined]
 
-    def _load_function(self) -> Any:
+    def _load(self) -> Any:
         try:
-            return pickle.loads(self.function)
+            return pickle.loads(self.payload)
         except BaseException as error:
             raise pickle.UnpicklingError(
-                "fn was sent, but does not unpickle in a process of the fork server: "
-                f"{type(error).__name__}: {error}. Define it in a module that can be imported, or "
-                "install cloudpickle (pip install cloudpickle)"
+                "fn, or what goes with it, was sent, but does not unpickle in a process of the "
+                f"fork server: {type(error).__name__}: {error}. Define it in a module that can be "
+                "imported, or install cloudpickle (pip install cloudpickle)"
             ) from error
 
 
@@ -123,33 +128,29 @@ def _make_preparation() -> dict[str, Any]:
     return preparation
 
 
-def _dump_function(fn: Callable[..., Any]) -> bytes:
-    """Pickle fn, by cloudpickle where pickle can't or what it makes would not be found again."""
+def _dump(payload: tuple[Any, ...]) -> bytes:
+    """Pickle, by cloudpickle where pickle can't or what it makes would not be found again."""
     has_cloudpickle = importlib.util.find_spec("cloudpickle") is not None
     if has_cloudpickle and not _can_import_main():
-        return _dump_by_value(fn)
+        return _dump_by_value(payload)
     try:
-        return pickle.dumps(fn)
+        return pickle.dumps(payload)
     except Exception as error:
         if has_cloudpickle:
-            return _dump_by_value(fn)
+            return _dump_by_value(payload)
         raise pickle.PicklingError(
-            "fn must be picklable with start_method='forkserver', for its workers don't inherit "
-            f"it: {error}. Define it at the top level of a module, or install cloudpickle "
-            "(pip install cloudpickle)"
+            f"{_NEEDS_PICKLE}: {error}. Define it at the top level of a module, or install "
+            "cloudpickle (pip install cloudpickle)"
         ) from error
 
 
-def _dump_by_value(fn: Callable[..., Any]) -> bytes:
+def _dump_by_value(payload: tuple[Any, ...]) -> bytes:
     import cloudpickle  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     try:
-        dumped: bytes = cloudpickle.dumps(fn)
+        dumped: bytes = cloudpickle.dumps(payload)
     except Exception as error:
-        raise pickle.PicklingError(
-            "fn must be picklable with start_method='forkserver', for its workers don't inherit "
-            f"it; cloudpickle says: {error}"
-        ) from error
+        raise pickle.PicklingError(f"{_NEEDS_PICKLE}; cloudpickle says: {error}") from error
     return dumped
 
 

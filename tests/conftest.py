@@ -1,7 +1,11 @@
 """A hard time limit for every test, and after each one a look for processes left behind."""
 
+from multiprocessing import resource_tracker
+
 import pytest
 from support import child_pids, kill_leftover_children, time_limit
+
+from fast_map import _forkserver, fast_map
 
 DEFAULT_LIMIT = 30
 
@@ -22,3 +26,12 @@ def no_process_left_behind():
     yield
     left = kill_leftover_children(before)
     assert not left, f"child processes left behind: {left}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_server():
+    """Its processes live as long as ours: here before the first test, they are nobody's leak."""
+    list(fast_map(abs, [0], start_method="forkserver"))
+    yield
+    _forkserver._server._stop()
+    resource_tracker._resource_tracker._stop()

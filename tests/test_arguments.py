@@ -10,7 +10,14 @@ from support import identity, leaves_nothing
 
 from fast_map import fast_map
 
-LIMITS = ["threads_limit", "procs_limit", "buffersize", "buffer_bytes"]
+LIMITS = [
+    "threads_limit",
+    "procs_limit",
+    "buffersize",
+    "buffer_bytes",
+    "chunksize",
+    "max_tasks_per_child",
+]
 
 
 class Unsuitable:

@@ -9,25 +9,15 @@ import sys
 import threading
 import time
 import warnings
-from multiprocessing import resource_tracker
 
 import pytest
 import remote_functions
 from support import drain, identity, leaves_nothing, run_script, wait_until
 from worker_processes import still_running
 
-from fast_map import FastMap, TaskTimeout, WorkerCrashed, _forkserver, fast_map
+from fast_map import FastMap, TaskTimeout, WorkerCrashed, fast_map
 
 remote = functools.partial(fast_map, start_method="forkserver")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fork_server():
-    """Its processes live as long as ours, so that they are here before the first test."""
-    list(remote(identity, [0]))
-    yield
-    _forkserver._server._stop()
-    resource_tracker._resource_tracker._stop()
 
 
 def square(number):

@@ -160,20 +160,12 @@ def test_its_representation_is_its_own_at_any_time():
 
 def test_its_signature_can_be_inspected():
     parameters = inspect.signature(fast_map).parameters
-    assert [(name, parameter.kind.name) for name, parameter in parameters.items()] == [
-        ("fn", "POSITIONAL_ONLY"),
-        ("iterables", "VAR_POSITIONAL"),
-        ("threads_limit", "KEYWORD_ONLY"),
-        ("procs_limit", "KEYWORD_ONLY"),
-        ("buffersize", "KEYWORD_ONLY"),
-        ("task_timeout", "KEYWORD_ONLY"),
-        ("retries", "KEYWORD_ONLY"),
-        ("return_exceptions", "KEYWORD_ONLY"),
-    ]
-    defaults = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-    assert defaults.pop("retries") == 0
-    assert defaults.pop("return_exceptions") is False
-    assert set(defaults.values()) == {None}
+    kinds = [(name, parameter.kind.name) for name, parameter in parameters.items()]
+    assert kinds[:2] == [("fn", "POSITIONAL_ONLY"), ("iterables", "VAR_POSITIONAL")]
+    assert {kind for _, kind in kinds[2:]} == {"KEYWORD_ONLY"}
+    defaults = {name: parameters[name].default for name, _ in kinds[2:]}
+    assert defaults["threads_limit"] is defaults["procs_limit"] is defaults["buffersize"] is None
+    assert (defaults["retries"], defaults["return_exceptions"]) == (0, False)
 
 
 @pytest.mark.parametrize("thing", [fast_map, FastMap])

@@ -16,8 +16,8 @@
 void
 fm_pool_init_thread(struct fm_pool_thread *thread, struct fm_pool *pool, unsigned number)
 {
-    *thread =
-        (struct fm_pool_thread){.pool = pool, .number = number, .finished = FM_NO_ITEM, .batch = 1};
+    *thread = (struct fm_pool_thread){.pool = pool, .number = number, .finished = FM_NO_ITEM};
+    thread->batch = pool->chunksize > 0 ? pool->chunksize : 1;
     fm_store_relaxed(&thread->running, FM_NO_ITEM);
 }
 
@@ -68,7 +68,6 @@ fm_pool_init(struct fm_pool *pool)
     fm_pool_register_thread(&pool->main_thread);
     pool->threads = pool->active = pool->starting = 1;
     fm_store_relaxed(&pool->self->active, 1);
-    fm_store_relaxed(&pool->self->started, 1);
     return 0;
 }
 
@@ -107,20 +106,45 @@ call_parked(struct fm_pool_thread *thread)
     }
 }
 
-/* All items have been claimed, and those that this process had are done. */
+static bool
+is_all_claimed(struct fm_slots *slots)
+{
+    /* Pairs with the release in fm_slots_finish. */
+    uint64_t total = fm_load_acquire(&slots->shared->total);
+    return total != FM_UNKNOWN_TOTAL && fm_slots_limit(slots) >= total && !fm_slots_rewind(slots);
+}
+
+static bool
+is_spent_locked(const struct fm_pool *pool)
+{
+    return pool->is_mortal && pool->budget == 0;
+}
+
+bool
+fm_pool_is_spent(struct fm_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    bool spent = is_spent_locked(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+    return spent;
+}
+
+/* There is nothing more for this process to claim, and the items that it had are done. */
 static bool
 is_over(struct fm_pool *pool)
 {
-    struct fm_slots *slots = pool->slots;
-    /* Pairs with the release in fm_slots_finish. */
-    uint64_t total = fm_load_acquire(&slots->shared->total);
-    if (total == FM_UNKNOWN_TOTAL || fm_slots_limit(slots) < total || fm_slots_rewind(slots)) {
-        return false;
-    }
+    bool all_claimed = is_all_claimed(pool->slots);
     (void)pthread_mutex_lock(&pool->lock);
-    bool over = pool->active == 0;
+    bool over = pool->active == 0 && (all_claimed || is_spent_locked(pool));
     (void)pthread_mutex_unlock(&pool->lock);
     return over;
+}
+
+/* There are items that this process might take. */
+static bool
+has_waiting(struct fm_pool *pool)
+{
+    return fm_slots_waiting(pool->slots) > 0 && !fm_pool_is_spent(pool);
 }
 
 /* Sleeps until there may be work that was not there at `limit`. */
@@ -139,7 +163,7 @@ lead_wait(struct fm_pool *pool, bool rejected)
     uint32_t ticket = fm_doorbell_arm(&pool->self->work, wanted);
     /* Nobody rings for a claim, nor twice for the last thread that became idle. */
     bool changed = fm_slots_limit(pool->slots) > limit || fm_load_relaxed(&shared->ended)
-                   || is_over(pool) || (!rejected && fm_slots_waiting(pool->slots) > 0);
+                   || is_over(pool) || (!rejected && has_waiting(pool));
     if (changed) {
         fm_doorbell_disarm(&pool->self->work);
     } else {
@@ -170,10 +194,10 @@ lead(struct fm_pool_thread *thread, uint64_t *item)
         if (is_over(pool)) {
             return false;
         }
-        bool rejected = fm_slots_waiting(pool->slots) > 0;
-        if (rejected) {
+        if (fm_slots_waiting(pool->slots) > 0) {
             fm_roster_call(pool->roster, UINT64_MAX - 1, pool->roster->count);
         }
+        bool rejected = has_waiting(pool);
         lead_wait(pool, rejected);
         fm_moderation_update(&pool->moderation, fm_slots_limit(pool->slots), FM_BATCH_MOST);
     }
@@ -223,6 +247,17 @@ become_leader(struct fm_pool_thread *thread)
     }
 }
 
+/* With its main thread the process has set itself up. */
+static void
+note_started_locked(struct fm_pool_thread *thread)
+{
+    if (!thread->started) {
+        thread->started = true;
+        thread->pool->starting--;
+        fm_store_relaxed(&thread->pool->self->started, 1);
+    }
+}
+
 /* The last thread to become idle may be what a leader waits for to see that all is over. */
 static void
 become_idle(struct fm_pool_thread *thread)
@@ -231,13 +266,12 @@ become_idle(struct fm_pool_thread *thread)
     (void)pthread_mutex_lock(&pool->lock);
     fm_pool_set_active_locked(pool, pool->active - 1);
     pool->idles++;
-    if (!thread->started) {
-        thread->started = true;
-        pool->starting--;
-    }
-    bool ring = pool->active == 0 && pool->led;
+    note_started_locked(thread);
+    bool ring = pool->active == 0 && pool->led
+                && (is_spent_locked(pool)
+                    || fm_load_relaxed(&pool->slots->shared->total) != FM_UNKNOWN_TOTAL);
     (void)pthread_mutex_unlock(&pool->lock);
-    if (ring && fm_load_relaxed(&pool->slots->shared->total) != FM_UNKNOWN_TOTAL) {
+    if (ring) {
         fm_doorbell_ring(&pool->self->work);
     }
 }
@@ -246,9 +280,8 @@ static void
 note_started(struct fm_pool_thread *thread)
 {
     if (!thread->started) {
-        thread->started = true;
         (void)pthread_mutex_lock(&thread->pool->lock);
-        thread->pool->starting--;
+        note_started_locked(thread);
         (void)pthread_mutex_unlock(&thread->pool->lock);
     }
 }

@@ -69,6 +69,8 @@ struct fm_pool {
     struct fm_roster_entry *self;
     uint32_t worker;
     unsigned threads_limit;
+    uint64_t chunksize;   /* items that a thread reserves at a time; 0: as many as is best */
+    bool is_mortal;       /* the process may run only so many items: its budget */
     int64_t task_timeout; /* ns that an item may run; 0 for no limit */
     int stack_signal;     /* makes a thread write its stack to stack_fd; with a task_timeout */
     int stack_fd;
@@ -87,6 +89,7 @@ struct fm_pool {
     unsigned starting;             /* under lock: those that haven't reached an item yet */
     unsigned active;               /* under lock: those that aren't idle; copied to the roster */
     uint64_t idles;                /* under lock: how often a thread became idle */
+    uint64_t budget;               /* under lock: items that may still be reserved, if is_mortal */
 
     /* Threads that hold a batch of several items, and batches ended so far: how the supervisor sees
      * that one is stuck. Written by pool threads; relaxed. */
@@ -110,6 +113,9 @@ unsigned fm_pool_add_threads(struct fm_pool *pool, unsigned count);
 /* Supervisor: what growth.h wants to know. False while some thread is idle, and no growth could
  * help. */
 bool fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample);
+
+/* The process has run as many items as it may, or reserved them in vain. */
+bool fm_pool_is_spent(struct fm_pool *pool);
 
 /* Waits until there is an item for this thread (true), or none will ever come (false). Not to be
  * called with the GIL. */

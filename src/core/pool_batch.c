@@ -31,6 +31,9 @@ end_batch(struct fm_pool_thread *thread)
         (void)fm_add_relaxed(&thread->pool->batching, UINT32_MAX); /* minus one */
         (void)fm_add_relaxed(&thread->pool->batches, 1);
     }
+    if (thread->pool->chunksize > 0) {
+        return;
+    }
     if (elapsed < BATCH_TIME / 2 && thread->batch < FM_BATCH_MOST) {
         thread->batch *= 2;
     }
@@ -67,6 +70,27 @@ fm_pool_announce_finished(struct fm_pool_thread *thread)
     thread->finished = FM_NO_ITEM;
 }
 
+/* No more than the process may still run. */
+static uint64_t
+reserve_mortal(struct fm_pool *pool, uint64_t size, uint64_t *begin)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    size = size < pool->budget ? size : pool->budget;
+    uint64_t count = size > 0 ? fm_slots_reserve(pool->slots, size, begin) : 0;
+    pool->budget -= count;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return count;
+}
+
+static uint64_t
+reserve(struct fm_pool_thread *thread, uint64_t *begin)
+{
+    struct fm_pool *pool = thread->pool;
+    uint64_t size = batch_size(thread);
+    return pool->is_mortal ? reserve_mortal(pool, size, begin)
+                           : fm_slots_reserve(pool->slots, size, begin);
+}
+
 bool
 fm_pool_next_batch(struct fm_pool_thread *thread, uint64_t *item)
 {
@@ -79,7 +103,7 @@ fm_pool_next_batch(struct fm_pool_thread *thread, uint64_t *item)
     }
     for (;;) {
         uint64_t begin;
-        uint64_t count = fm_slots_reserve(pool->slots, batch_size(thread), &begin);
+        uint64_t count = reserve(thread, &begin);
         if (count == 0) {
             return false;
         }

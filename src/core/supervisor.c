@@ -199,9 +199,6 @@ fm_supervisor_start(struct fm_pool *pool)
     if (result == 0) {
         (void)pthread_setname_np(handle, FM_SUPERVISOR_NAME);
         (void)pthread_detach(handle);
-    } else {
-        /* A process that can't have its supervisor hasn't set itself up. */
-        fm_store_relaxed(&pool->self->started, 0);
     }
     return -result;
 }

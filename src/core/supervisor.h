@@ -10,6 +10,7 @@
 /* Exit statuses of a worker that ends by itself. */
 #define FM_EXIT_ORPHANED 70 /* its parent has died */
 #define FM_EXIT_OVERDUE 72  /* an item ran for too long; see fm_last_words */
+#define FM_EXIT_SPENT 73    /* it has run as many items as it may */
 
 /* Starts it, once, after fm_pool_init; 0 or -errno. It ends with the process. */
 int fm_supervisor_start(struct fm_pool *pool);

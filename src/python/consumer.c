@@ -56,7 +56,7 @@ give_up(struct fm_consumer *self, struct fm_engine *engine)
     if (is_past_the_end(slots, item) || fm_load_acquire(&slots->shared->ended)) {
         return FM_TAKEN_END;
     }
-    fm_errors_raise(fm_errors_open(self->job->state, engine, item, &engine->monitor.last_crash, 0));
+    fm_errors_raise(fm_errors_open_desertion(self->job->state, item, &engine->monitor.last_crash));
     return FM_TAKEN_ERROR;
 }
 

@@ -59,8 +59,8 @@ int fm_engine_start(struct fm_engine *engine, struct fm_state *state, fm_worker_
                     void *context);
 
 /* The same where this process is not to be forked: has fast_map._forkserver start a nursery, which
- * gets `function` pickled and `recipe` (a tuple of numbers) as they are. */
-int fm_engine_start_remote(struct fm_engine *engine, PyObject *function, PyObject *recipe);
+ * gets `payload` pickled and `recipe` (a tuple of numbers) as they are. */
+int fm_engine_start_remote(struct fm_engine *engine, PyObject *payload, PyObject *recipe);
 
 /* In the process that is to be that nursery. Takes over the descriptors. NULL with an exception. */
 struct fm_engine *fm_engine_attach(const struct fm_board_options *options, bool may_rerun,

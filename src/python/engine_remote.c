@@ -5,10 +5,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* The nursery's pid, or -1 with an exception. The call returns when it has loaded the function; it
+/* The nursery's pid, or -1 with an exception. The call returns when it has loaded the payload; it
  * can be interrupted by signals. */
 static pid_t
-launch_nursery(struct fm_engine *engine, PyObject *function, PyObject *recipe, int parent_pidfd)
+launch_nursery(struct fm_engine *engine, PyObject *payload, PyObject *recipe, int parent_pidfd)
 {
     const struct fm_monitor *monitor = &engine->monitor;
     /* Not imported before it is needed, since it imports multiprocessing. */
@@ -17,7 +17,7 @@ launch_nursery(struct fm_engine *engine, PyObject *function, PyObject *recipe, i
         return -1;
     }
     PyObject *pid = PyObject_CallMethod(
-        module, "launch_nursery", "OO(iiiii)", function, recipe, engine->board_fds.board,
+        module, "launch_nursery", "OO(iiiii)", payload, recipe, engine->board_fds.board,
         engine->board_fds.arena, parent_pidfd, monitor->close_fd, monitor->nursery.nursery_fd);
     Py_DECREF(module);
     if (pid == NULL) {
@@ -46,7 +46,7 @@ add_workers(struct fm_engine *engine, pid_t nursery)
 }
 
 int
-fm_engine_start_remote(struct fm_engine *engine, PyObject *function, PyObject *recipe)
+fm_engine_start_remote(struct fm_engine *engine, PyObject *payload, PyObject *recipe)
 {
     int result;
     int parent_pidfd = fm_process_open(getpid());
@@ -55,7 +55,7 @@ fm_engine_start_remote(struct fm_engine *engine, PyObject *function, PyObject *r
                                    "see the limit on open files, RLIMIT_NOFILE");
         return -1;
     }
-    pid_t nursery = launch_nursery(engine, function, recipe, parent_pidfd);
+    pid_t nursery = launch_nursery(engine, payload, recipe, parent_pidfd);
     (void)close(parent_pidfd);
     fm_engine_close_board_fds(engine);
     fm_nursery_enter_parent(&engine->monitor.nursery);

@@ -112,18 +112,32 @@ list_lost_items(struct fm_engine *engine, uint64_t first, int32_t pid)
     return list;
 }
 
+/* Steals the reference to `items`, which may be NULL with an exception. */
+static PyObject *
+make_crash_error(struct fm_state *state, uint64_t item, PyObject *items,
+                 const struct fm_value *value)
+{
+    PyObject *known = value->as.crash.exit_known ? Py_True : Py_False;
+    if (items == NULL) {
+        return NULL;
+    }
+    return PyObject_CallFunction(state->make_crash_error, "KNiOii", (unsigned long long)item, items,
+                                 (int)value->as.crash.pid, known, (int)value->as.crash.exit_code,
+                                 (int)value->as.crash.exit_signal);
+}
+
 static PyObject *
 open_crash(struct fm_state *state, struct fm_engine *engine, uint64_t item,
            const struct fm_value *value)
 {
-    PyObject *known = value->as.crash.exit_known ? Py_True : Py_False;
     PyObject *items = list_lost_items(engine, item, value->as.crash.pid);
-    if (items == NULL) {
-        return NULL;
-    }
-    return PyObject_CallFunction(state->make_crash_error, "NiOii", items, (int)value->as.crash.pid,
-                                 known, (int)value->as.crash.exit_code,
-                                 (int)value->as.crash.exit_signal);
+    return make_crash_error(state, item, items, value);
+}
+
+PyObject *
+fm_errors_open_desertion(struct fm_state *state, uint64_t item, const struct fm_value *crash)
+{
+    return make_crash_error(state, item, PyList_New(0), crash);
 }
 
 static PyObject *

@@ -11,7 +11,8 @@ enum fm_stage {
     FM_STAGE_SEND_ARGUMENT,
     FM_STAGE_READ_ARGUMENT,
     FM_STAGE_CALL,
-    FM_STAGE_SEND_RESULT
+    FM_STAGE_SEND_RESULT,
+    FM_STAGE_INITIALIZE
 };
 
 /* Writes the exception that is set (and clears it) as item `item`'s outcome into `value`. `subject`
@@ -26,6 +27,10 @@ bool fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t 
  * exception, if that can't be made. */
 PyObject *fm_errors_open(struct fm_state *state, struct fm_engine *engine, uint64_t item,
                          const struct fm_value *value, double task_timeout);
+
+/* No worker is left to run `item`; `crash` is how the last one ended. */
+PyObject *fm_errors_open_desertion(struct fm_state *state, uint64_t item,
+                                   const struct fm_value *crash);
 
 /* A result could not be decoded: the exception that is set, explained; it is no longer set. */
 PyObject *fm_errors_explain_decoding(struct fm_state *state, uint64_t item);

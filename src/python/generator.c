@@ -332,8 +332,8 @@ shut_down(PyObject *object, PyObject *Py_UNUSED(ignored))
 /* ---- the object's life ---- */
 
 PyObject *
-fm_generator_new(PyObject *module, PyObject *function, PyObject *iterables,
-                 const struct fm_job_options *options, Py_ssize_t length)
+fm_generator_new(PyObject *module, PyObject *iterables, const struct fm_job_options *options,
+                 Py_ssize_t length)
 {
     struct fm_state *state = fm_state_of_module(module);
     PyTypeObject *type = state->generator_type;
@@ -341,7 +341,7 @@ fm_generator_new(PyObject *module, PyObject *function, PyObject *iterables,
     if (self == NULL) {
         return NULL;
     }
-    self->consumer.job = fm_job_new(module, function, iterables, options);
+    self->consumer.job = fm_job_new(module, iterables, options);
     if (self->consumer.job == NULL) {
         Py_DECREF(self);
         return NULL;
@@ -358,7 +358,11 @@ traverse(PyObject *object, visitproc visit, void *arg)
     struct generator *self = (struct generator *)object;
     Py_VISIT(Py_TYPE(object));
     if (self->consumer.job != NULL) {
-        Py_VISIT(self->consumer.job->function);
+        Py_VISIT(self->consumer.job->call.function);
+        Py_VISIT(self->consumer.job->call.args);
+        Py_VISIT(self->consumer.job->call.kwargs);
+        Py_VISIT(self->consumer.job->initializer);
+        Py_VISIT(self->consumer.job->initargs);
         Py_VISIT(self->consumer.job->input_error);
         /* A feeder that lives holds the iterators too. */
         if (!self->consumer.job->feeder_started

@@ -5,7 +5,6 @@
 #include "worker.h"
 
 #include <limits.h>
-#include <unistd.h>
 
 /* Enough for tens of thousands of tasks that block, while the slots cost 2 MiB at the most. */
 #define BUFFERSIZE_DEFAULT ((uint64_t)1 << 15)
@@ -39,32 +38,12 @@ choose_buffersize(const struct fm_job *job, const struct fm_job_options *options
     return smaller(smaller(buffersize, FM_MAX_CAPACITY), job->source.total);
 }
 
-/* What a worker needs to know that does not inherit the job; fm_job_serve reads it. */
-static PyObject *
-make_recipe(const struct fm_job *job, const struct fm_board_options *board)
-{
-    return Py_BuildValue("(nKdIKKi)", job->source.count, (unsigned long long)job->threads_limit,
-                         job->task_timeout, board->workers, (unsigned long long)board->buffersize,
-                         (unsigned long long)board->arena_limit, (int)job->engine->may_rerun);
-}
-
 static int
-start_remote(struct fm_job *job, const struct fm_board_options *board)
+start_workers(struct fm_job *job, const struct fm_board_options *board,
+              const struct fm_job_options *options)
 {
-    PyObject *recipe = make_recipe(job, board);
-    if (recipe == NULL) {
-        return -1;
-    }
-    int result = fm_engine_start_remote(job->engine, job->function, recipe);
-    Py_DECREF(recipe);
-    return result;
-}
-
-static int
-start_workers(struct fm_job *job, const struct fm_board_options *board, bool remote)
-{
-    return remote ? start_remote(job, board)
-                  : fm_engine_start(job->engine, job->state, fm_worker_run, job);
+    return options->remote ? fm_job_start_remote(job, board, options)
+                           : fm_engine_start(job->engine, job->state, fm_worker_run, job);
 }
 
 static int
@@ -79,19 +58,20 @@ start(struct fm_job *job, const struct fm_job_options *options)
     };
     struct fm_monitor_options monitoring = {
         .workers = board.workers,
-        .replaces = options->retries > 0 || options->return_exceptions || options->task_timeout > 0,
+        .replaces = options->retries > 0 || options->return_exceptions || options->task_timeout > 0
+                    || options->max_tasks_per_child > 0,
         .forks_nothing = options->remote,
         .retries = options->retries,
     };
     job->engine = fm_engine_new(&board, &monitoring);
-    if (job->engine == NULL || start_workers(job, &board, options->remote) < 0) {
+    if (job->engine == NULL || start_workers(job, &board, options) < 0) {
         return -1;
     }
     return job->source.inherited ? 0 : fm_feeder_start(job);
 }
 
-static struct fm_job *
-allocate(PyObject *module, PyObject *function)
+struct fm_job *
+fm_job_allocate(PyObject *module)
 {
     struct fm_job *job = PyMem_Calloc(1, sizeof *job);
     if (job == NULL) {
@@ -101,18 +81,30 @@ allocate(PyObject *module, PyObject *function)
     job->references = 1;
     job->module = Py_NewRef(module);
     job->state = fm_state_of_module(module);
-    job->function = Py_NewRef(function);
     return job;
 }
 
-struct fm_job *
-fm_job_new(PyObject *module, PyObject *function, PyObject *iterables,
-           const struct fm_job_options *options)
+void
+fm_job_set_initializer(struct fm_job *job, PyObject *initializer, PyObject *initargs)
 {
-    struct fm_job *job = allocate(module, function);
+    if (initializer != Py_None) {
+        job->initializer = Py_NewRef(initializer);
+        job->initargs = Py_NewRef(initargs);
+    }
+}
+
+struct fm_job *
+fm_job_new(PyObject *module, PyObject *iterables, const struct fm_job_options *options)
+{
+    struct fm_job *job = fm_job_allocate(module);
     if (job == NULL) {
         return NULL;
     }
+    fm_call_init(&job->call, options->function, options->args, options->kwargs, options->star,
+                 options->kwstar);
+    fm_job_set_initializer(job, options->initializer, options->initargs);
+    job->chunksize = options->chunksize;
+    job->max_tasks_per_child = options->max_tasks_per_child;
     job->threads_limit = options->threads_limit;
     job->task_timeout = options->task_timeout;
     job->return_exceptions = options->return_exceptions;
@@ -125,37 +117,6 @@ fm_job_new(PyObject *module, PyObject *function, PyObject *iterables,
 }
 
 void
-fm_job_serve(PyObject *module, PyObject *function, PyObject *recipe,
-             const struct fm_engine_fds *fds, int ready_fd)
-{
-    struct fm_board_options board = {.total = FM_UNKNOWN_TOTAL};
-    Py_ssize_t count;
-    unsigned long long threads_limit;
-    unsigned long long buffersize;
-    unsigned long long arena_limit;
-    double task_timeout;
-    int may_rerun;
-    struct fm_job *job = allocate(module, function);
-    if (job == NULL
-        || !PyArg_ParseTuple(recipe, "nKdIKKp", &count, &threads_limit, &task_timeout,
-                             &board.workers, &buffersize, &arena_limit, &may_rerun)) {
-        return;
-    }
-    board.buffersize = buffersize;
-    board.arena_limit = arena_limit;
-    fm_source_attach(&job->source, count);
-    job->threads_limit = threads_limit;
-    job->task_timeout = task_timeout;
-    job->engine = fm_engine_attach(&board, may_rerun, fds);
-    if (job->engine == NULL) {
-        return;
-    }
-    (void)!write(ready_fd, "", 1);
-    (void)close(ready_fd);
-    fm_engine_be_nursery(job->engine, job->state, fm_worker_run, job);
-}
-
-void
 fm_job_unref(struct fm_job *job)
 {
     if (--job->references > 0) {
@@ -165,7 +126,9 @@ fm_job_unref(struct fm_job *job)
         fm_engine_unref(job->engine);
     }
     fm_source_fini(&job->source);
-    Py_CLEAR(job->function);
+    fm_call_fini(&job->call);
+    Py_CLEAR(job->initializer);
+    Py_CLEAR(job->initargs);
     Py_CLEAR(job->input_error);
     Py_CLEAR(job->module);
     PyMem_Free(job);

@@ -6,30 +6,44 @@
 #ifndef FM_JOB_H
 #define FM_JOB_H
 
+#include "call.h"
 #include "engine.h"
 #include "source.h"
 #include "state.h"
 
 struct fm_job_options {
-    uint64_t threads_limit; /* over all workers; 0: as many as the tasks can use */
-    uint64_t procs_limit;   /* 0: one per usable CPU */
-    uint64_t buffersize;    /* 0: the default */
-    uint64_t buffer_bytes;  /* payload bytes in shared memory at once; 0: the default */
-    uint64_t length;        /* of the input as far as known, else FM_UNKNOWN_TOTAL */
-    uint64_t retries;       /* how often an item that was lost with its worker is run again */
-    double task_timeout;    /* seconds that an item may run; 0: no limit */
-    bool return_exceptions; /* an item's error takes its place among the results */
-    bool remote;            /* workers come from a fork server, and inherit nothing */
+    PyObject *function; /* borrowed, as are all here */
+    PyObject *args;     /* tuple */
+    PyObject *kwargs;   /* dict */
+    int star;           /* enum fm_star */
+    bool kwstar;
+    PyObject *initializer;        /* or None */
+    PyObject *initargs;           /* tuple */
+    uint64_t threads_limit;       /* over all workers; 0: as many as the tasks can use */
+    uint64_t procs_limit;         /* 0: one per usable CPU */
+    uint64_t buffersize;          /* 0: the default */
+    uint64_t buffer_bytes;        /* payload bytes in shared memory at once; 0: the default */
+    uint64_t length;              /* of the input as far as known, else FM_UNKNOWN_TOTAL */
+    uint64_t chunksize;           /* items that a thread takes at a time; 0: adaptive */
+    uint64_t max_tasks_per_child; /* items after which a process is replaced; 0: never */
+    uint64_t retries;             /* how often an item that was lost with its worker is run again */
+    double task_timeout;          /* seconds that an item may run; 0: no limit */
+    bool return_exceptions;       /* an item's error takes its place among the results */
+    bool remote;                  /* workers come from a fork server, and inherit nothing */
 };
 
 struct fm_job {
     Py_ssize_t references; /* with the GIL */
     PyObject *module;      /* keeps `state` alive */
     struct fm_state *state;
-    PyObject *function;
+    struct fm_call call;
+    PyObject *initializer; /* called in each worker process before anything else; NULL for none */
+    PyObject *initargs;    /* tuple */
     struct fm_source source;
     struct fm_engine *engine; /* NULL if there is nothing to do */
     uint64_t threads_limit;
+    uint64_t chunksize;
+    uint64_t max_tasks_per_child;
     double task_timeout;
     bool return_exceptions;
 
@@ -46,13 +60,13 @@ struct fm_job {
 };
 
 /* Takes the input and starts the workers and the feeder. NULL with an exception. */
-struct fm_job *fm_job_new(PyObject *module, PyObject *function, PyObject *iterables,
+struct fm_job *fm_job_new(PyObject *module, PyObject *iterables,
                           const struct fm_job_options *options);
 
 /* In the nursery of a fork server: serves the job that a parent's fm_job_new describes by `recipe`,
  * on the engine that it made. `ready_fd` is written to, and closed, when all is well. Returns only
  * with an exception. */
-void fm_job_serve(PyObject *module, PyObject *function, PyObject *recipe,
+void fm_job_serve(PyObject *module, PyObject *payload, PyObject *recipe,
                   const struct fm_engine_fds *fds, int ready_fd);
 
 static inline struct fm_job *
@@ -67,6 +81,12 @@ void fm_job_unref(struct fm_job *job);
 /* Ends workers and feeder; waits for the workers, and for the feeder as long as it does not stand
  * in the caller's iterator. */
 void fm_job_stop(struct fm_job *job);
+
+/* For the files of the job. */
+struct fm_job *fm_job_allocate(PyObject *module);
+void fm_job_set_initializer(struct fm_job *job, PyObject *initializer, PyObject *initargs);
+int fm_job_start_remote(struct fm_job *job, const struct fm_board_options *board,
+                        const struct fm_job_options *options);
 
 /* Worker: threads that worker `worker` may have. */
 unsigned fm_job_threads_of(const struct fm_job *job, unsigned worker);

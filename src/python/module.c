@@ -9,61 +9,82 @@ fm_state_of_module(PyObject *module)
     return PyModule_GetState(module);
 }
 
+/* Every option has a place of its own here; fast_map() names, checks and explains them. */
 static PyObject *
-start(PyObject *module, PyObject *arguments)
+start(PyObject *module, PyObject *arguments, PyObject *named)
 {
-    PyObject *function;
+    static char *names[] = {
+        "",
+        "",
+        "length",
+        "star",
+        "kwstar",
+        "args",
+        "kwargs",
+        "initializer",
+        "initargs",
+        "threads_limit",
+        "procs_limit",
+        "buffersize",
+        "buffer_bytes",
+        "chunksize",
+        "max_tasks_per_child",
+        "retries",
+        "task_timeout",
+        "return_exceptions",
+        "remote",
+        NULL,
+    };
+    struct fm_job_options options = {0};
     PyObject *iterables;
     Py_ssize_t length;
-    unsigned long long threads_limit;
-    unsigned long long procs_limit;
-    unsigned long long buffersize;
-    unsigned long long buffer_bytes;
-    unsigned long long retries;
-    double task_timeout;
+    unsigned long long numbers[7];
+    int kwstar;
     int return_exceptions;
     int remote;
-    if (!PyArg_ParseTuple(arguments, "OO!nKKKKKdpp:start", &function, &PyTuple_Type, &iterables,
-                          &length, &threads_limit, &procs_limit, &buffersize, &buffer_bytes,
-                          &retries, &task_timeout, &return_exceptions, &remote)) {
+    if (!PyArg_ParseTupleAndKeywords(
+            arguments, named, "OO!$nipO!O!OO!KKKKKKKdpp:start", names, &options.function,
+            &PyTuple_Type, &iterables, &length, &options.star, &kwstar, &PyTuple_Type,
+            &options.args, &PyDict_Type, &options.kwargs, &options.initializer, &PyTuple_Type,
+            &options.initargs, &numbers[0], &numbers[1], &numbers[2], &numbers[3], &numbers[4],
+            &numbers[5], &numbers[6], &options.task_timeout, &return_exceptions, &remote)) {
         return NULL;
     }
-    struct fm_job_options options = {
-        .threads_limit = threads_limit,
-        .procs_limit = procs_limit,
-        .buffersize = buffersize,
-        .buffer_bytes = buffer_bytes,
-        .length = length >= 0 ? (uint64_t)length : FM_UNKNOWN_TOTAL,
-        .retries = retries,
-        .task_timeout = task_timeout,
-        .return_exceptions = return_exceptions,
-        .remote = remote,
-    };
-    return fm_generator_new(module, function, iterables, &options, length);
+    options.kwstar = kwstar;
+    options.threads_limit = numbers[0];
+    options.procs_limit = numbers[1];
+    options.buffersize = numbers[2];
+    options.buffer_bytes = numbers[3];
+    options.chunksize = numbers[4];
+    options.max_tasks_per_child = numbers[5];
+    options.retries = numbers[6];
+    options.length = length >= 0 ? (uint64_t)length : FM_UNKNOWN_TOTAL;
+    options.return_exceptions = return_exceptions;
+    options.remote = remote;
+    return fm_generator_new(module, iterables, &options, length);
 }
 
 static PyObject *
 serve_nursery(PyObject *module, PyObject *arguments)
 {
-    PyObject *function;
+    PyObject *payload;
     PyObject *recipe;
     struct fm_engine_fds fds;
     int ready_fd;
-    if (PyArg_ParseTuple(arguments, "OO!(iiiii)i:serve_nursery", &function, &PyTuple_Type, &recipe,
+    if (PyArg_ParseTuple(arguments, "OO!(iiiii)i:serve_nursery", &payload, &PyTuple_Type, &recipe,
                          &fds.board.board, &fds.board.arena, &fds.parent_pidfd, &fds.close_fd,
                          &fds.nursery_fd, &ready_fd)) {
-        fm_job_serve(module, function, recipe, &fds, ready_fd);
+        fm_job_serve(module, payload, recipe, &fds, ready_fd);
     }
     return NULL;
 }
 
 static PyMethodDef methods[] = {
-    {"start", start, METH_VARARGS,
-     PyDoc_STR("start(fn, iterables, length, threads_limit, procs_limit, buffersize,\n"
-               "      buffer_bytes, retries, task_timeout, return_exceptions, remote, /)\n\n"
+    {"start", (PyCFunction)(void (*)(void))start, METH_VARARGS | METH_KEYWORDS,
+     PyDoc_STR("start(fn, iterables, /, **options)\n\n"
                "Start a map; limits of 0 stand for None. fast_map() checks the arguments.")},
     {"serve_nursery", serve_nursery, METH_VARARGS,
-     PyDoc_STR("serve_nursery(fn, recipe, fds, ready_fd, /)\n\n"
+     PyDoc_STR("serve_nursery(payload, recipe, fds, ready_fd, /)\n\n"
                "In a fork server's child: fork workers for a parent until it ends. Returns only\n"
                "with an exception.")},
     {NULL, NULL, 0, NULL},

@@ -22,8 +22,8 @@ call_inherited(struct fm_job *job, uint64_t item, PyObject **subject)
         }
     }
     if (fm_source_get(&job->source, item, arguments + 1) == 0) {
-        size_t flags = (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET;
-        result = PyObject_Vectorcall(job->function, arguments + 1, flags, NULL);
+        size_t number = (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET;
+        result = fm_call_item(&job->call, arguments + 1, number);
         *subject = result == NULL ? Py_NewRef(arguments[1]) : NULL;
         for (Py_ssize_t i = 1; i <= count; i++) {
             Py_DECREF(arguments[i]);
@@ -60,10 +60,11 @@ call_fed(struct fm_worker *worker, uint64_t item, PyObject **subject, PyObject *
         return NULL;
     }
     *subject = object;
-    if (job->source.count == 1) {
-        return PyObject_CallOneArg(job->function, object);
+    if (job->source.count > 1) {
+        return fm_call_item(&job->call, &PyTuple_GET_ITEM(object, 0), (size_t)job->source.count);
     }
-    return PyObject_Call(job->function, object, NULL);
+    PyObject *arguments[] = {NULL, object};
+    return fm_call_item(&job->call, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET);
 }
 
 static bool
@@ -89,6 +90,10 @@ fm_task_run(struct fm_worker *worker, uint64_t item)
 {
     PyObject *subject = NULL;
     PyObject *root = NULL;
+    if (worker->initializer_error != NULL) {
+        fm_errors_raise(Py_NewRef(worker->initializer_error));
+        return store(worker, item, NULL, NULL, FM_STAGE_INITIALIZE);
+    }
     bool fed = !worker->job->source.inherited;
     PyObject *result = fed ? call_fed(worker, item, &subject, &root)
                            : call_inherited(worker->job, item, &subject);

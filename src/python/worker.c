@@ -1,5 +1,6 @@
 #include "worker.h"
 
+#include "compat.h"
 #include "supervisor.h"
 #include "task.h"
 
@@ -159,6 +160,9 @@ set_up_pool(struct fm_worker *worker)
     pool->worker = worker->number;
     pool->threads_limit = fm_job_threads_of(worker->job, worker->number);
     pool->stack_size = PyThread_get_stacksize();
+    pool->chunksize = worker->job->chunksize;
+    pool->budget = worker->job->max_tasks_per_child;
+    pool->is_mortal = pool->budget > 0;
     pool->hooks = (struct fm_pool_hooks){
         .run_thread = run_thread,
         .leave = start_farewell,
@@ -208,6 +212,21 @@ set_up_process(struct fm_worker *worker)
     return 0;
 }
 
+/* An item that meets a failed initializer fails with its error. */
+static void
+call_initializer(struct fm_worker *worker)
+{
+    const struct fm_job *job = worker->job;
+    if (job->initializer == NULL) {
+        return;
+    }
+    PyObject *done = PyObject_Call(job->initializer, job->initargs, NULL);
+    if (done == NULL) {
+        worker->initializer_error = fm_compat_take_exception();
+    }
+    Py_XDECREF(done);
+}
+
 _Noreturn void
 fm_worker_run(struct fm_engine *engine, unsigned number, void *context)
 {
@@ -224,8 +243,9 @@ fm_worker_run(struct fm_engine *engine, unsigned number, void *context)
         || fm_supervisor_start(&worker.pool) < 0) {
         leave(&worker, EXIT_NO_RESOURCES);
     }
+    call_initializer(&worker);
     (void)PyEval_SaveThread();
     run_items(&worker, &worker.pool.main_thread, worker.main_thread);
     PyEval_RestoreThread(worker.main_thread);
-    leave(&worker, 0);
+    leave(&worker, fm_pool_is_spent(&worker.pool) ? FM_EXIT_SPENT : 0);
 }

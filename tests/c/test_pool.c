@@ -83,6 +83,47 @@ check_first_state(void)
     drop_bench(bench);
 }
 
+/* A process that may run five items gets no sixth, and is over though there are more. */
+static void
+check_budget(void)
+{
+    struct bench *bench = make_bench(2, 100, 100);
+    uint64_t item = FM_NO_ITEM;
+    bench->pool.is_mortal = true;
+    bench->pool.budget = 5;
+    CHECK_EQUAL(fm_load_relaxed(&bench->pool.self->started), 0);
+    for (uint64_t expected = 0; expected < 5; expected++) {
+        CHECK(!fm_pool_is_spent(&bench->pool) || bench->thread->reserved < 5);
+        CHECK(fm_pool_wait(bench->thread, &item));
+        CHECK_EQUAL(item, expected);
+        CHECK_EQUAL(fm_load_relaxed(&bench->pool.self->started), 1);
+        fm_pool_complete(bench->thread, item);
+    }
+    CHECK(fm_pool_is_spent(&bench->pool));
+    CHECK(!fm_pool_wait(bench->thread, &item));
+    CHECK(bench->pool.over);
+    CHECK_EQUAL(fm_slots_waiting(&bench->board.slots), 95);
+    drop_bench(bench);
+}
+
+/* A thread takes as many at a time as it is told to, but at the end. */
+static void
+check_chunks(void)
+{
+    struct bench *bench = make_bench(1, 1000, 1000);
+    uint64_t item;
+    bench->pool.chunksize = 100;
+    fm_pool_init_thread(bench->thread, &bench->pool, 0);
+    for (uint64_t expected = 0; expected < 800; expected++) {
+        CHECK(expected == 0 ? fm_pool_wait(bench->thread, &item)
+                            : fm_pool_next(bench->thread, &item));
+        CHECK_EQUAL(item, expected);
+        CHECK_EQUAL(bench->thread->reserved_end, (expected / 100 + 1) * 100);
+        fm_pool_complete(bench->thread, item);
+    }
+    drop_bench(bench);
+}
+
 /* One thread alone gets every item once, in order, and then the end. */
 static void
 check_all_items(bool wait_only)
@@ -488,6 +529,8 @@ main(void)
     (void)alarm(CHECK_TIME_LIMIT);
     watch_check_linked();
     check_first_state();
+    check_budget();
+    check_chunks();
     check_all_items(false);
     check_all_items(true);
     check_batches();

@@ -1,0 +1,97 @@
+"""Checks of arguments: each returns the value as the extension takes it, or says what is wrong.
+
+Messages begin with the argument's name.
+"""
+
+import operator
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+
+def check_limit(name: str, value: int | None) -> int:
+    """An int of at least 1, or None, which becomes 0."""
+    return 0 if value is None else check_int(name, value, 1, " or None")
+
+
+def check_int(name: str, value: int, least: int, also: str = "") -> int:
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an int{also}, not bool")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int{also}, not {_kind(value)}") from None
+    if not least <= number <= sys.maxsize:
+        raise ValueError(f"{name} must be from {least} to {sys.maxsize}{also}, not {number}")
+    return number
+
+
+def check_seconds(name: str, value: float | None) -> float:
+    """A number of more than 0, or None, which becomes 0."""
+    if value is None:
+        return 0.0
+    if isinstance(value, (bool, str, bytes)):
+        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
+    try:
+        seconds = float(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a number of seconds or None, not {_kind(value)}") from None
+    if not seconds > 0:
+        raise ValueError(f"{name} must be more than 0 seconds or None, not {value!r}")
+    return seconds
+
+
+def check_bool(name: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {_kind(value)}")
+    return value
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, not {value!r}")
+    return value
+
+
+def check_callable(name: str, value: Callable[..., object] | None) -> Callable[..., object] | None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be callable or None, not {_kind(value)}")
+    return value
+
+
+def check_arguments(name: str, value: Iterable[Any]) -> tuple[Any, ...]:
+    """Positional arguments; a single string would be taken apart, which nobody means."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} must be a tuple of arguments, not {value!r}; write ({value!r},)")
+    try:
+        return tuple(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a tuple of arguments, not {_kind(value)}") from None
+
+
+def check_keywords(name: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping or None, not {_kind(value)}")
+    keywords = dict(value)
+    for key in keywords:
+        if not isinstance(key, str):
+            raise TypeError(f"{name} must have str as keys, not {key!r}")
+    return keywords
+
+
+def check_star(star: bool | None, kwstar: bool, inputs: int) -> int:
+    """How an item becomes arguments, as enum fm_star of the extension."""
+    if star is not None and not isinstance(star, bool):
+        raise TypeError(f"star must be True, False or None, not {_kind(star)}")
+    check_bool("kwstar", kwstar)
+    if inputs > 1 and star is not False:
+        raise ValueError(f"star={star} needs items from one iterable, not from {inputs}")
+    if inputs > 1 and kwstar:
+        raise ValueError(f"kwstar=True needs items from one iterable, not from {inputs}")
+    return {False: 0, True: 1, None: 2}[star]
+
+
+def _kind(value: object) -> str:
+    return repr(type(value).__name__)
