@@ -35,6 +35,7 @@ def fast_map(
     kwstar: bool = False,
     args: Iterable[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
+    ordered: bool = True,
     threads_limit: int | None = None,
     procs_limit: int | None = None,
     buffersize: int | None = None,
@@ -68,6 +69,8 @@ def fast_map(
             star=None it is the mapping alone. There is one iterable.
         args: Arguments that follow the item's own in each call.
         kwargs: Keyword arguments of each call (a mapping); an item's own override them.
+        ordered: True: results come in the order of the input. False: each comes as soon as it is
+            there, so that a slow item holds up nothing but itself.
         threads_limit: Most threads over all processes, at least 1. None: as many as the calls can
             use, up to one per item.
         procs_limit: Most worker processes, at least 1. None: the CPUs that this process may use
@@ -153,6 +156,7 @@ def fast_map(
         retries=check_int("retries", retries, 0),
         task_timeout=check_seconds("task_timeout", task_timeout),
         return_exceptions=check_bool("return_exceptions", return_exceptions),
+        ordered=check_bool("ordered", ordered),
         remote=check_choice("start_method", start_method, ("fork", "forkserver")) != "fork",
     )
     _running.add(mapped)

@@ -60,6 +60,7 @@ def start(
     retries: int,
     task_timeout: float,
     return_exceptions: bool,
+    ordered: bool,
     remote: bool,
 ) -> FastMap[Any]: ...
 def serve_nursery(

@@ -133,7 +133,7 @@ def make_crash_error(
 ) -> WorkerCrashed:
     """In the caller: what to raise for items that a dead process was running."""
     exitcode = code if known and not signal else None
-    error = WorkerCrashed(pid, exitcode, signal or None, tuple(items))
+    error = WorkerCrashed(pid, exitcode, signal or None, (*items[:1], *sorted(items[1:])))
     with contextlib.suppress(AttributeError):
         error.seq_index = index  # type: ignore[attr-defined]
     return error

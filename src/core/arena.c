@@ -101,17 +101,30 @@ fm_heap_fini(struct fm_heap *heap)
     (void)pthread_mutex_destroy(&heap->lock);
 }
 
-bool
-fm_arena_has_space(const struct fm_arena *arena, uint64_t size)
+static uint64_t
+bytes_out(const struct fm_arena *arena, unsigned first)
 {
-    uint64_t out = size;
-    for (unsigned i = 0; i < arena->heap_count; i++) {
+    uint64_t out = 0;
+    for (unsigned i = first; i < arena->heap_count; i++) {
         struct fm_heap_shared *shared = heap_shared(arena, i);
         uint64_t returned = fm_load_relaxed(&shared->returned_bytes);
         uint64_t taken = fm_load_relaxed(&shared->taken_bytes);
         out += taken > returned ? taken - returned : 0;
     }
-    return out <= arena->limit;
+    return out;
+}
+
+bool
+fm_arena_has_space(const struct fm_arena *arena, unsigned first, uint64_t size)
+{
+    uint64_t out = bytes_out(arena, first);
+    return out <= arena->limit && size <= arena->limit - out;
+}
+
+bool
+fm_arena_is_empty(const struct fm_arena *arena, unsigned first)
+{
+    return bytes_out(arena, first) == 0;
 }
 
 /* Four classes a power of two: 256, 320, 384, 448, 512, 640, ... */

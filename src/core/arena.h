@@ -93,8 +93,11 @@ void fm_heap_adopt(struct fm_heap *heap,
                    bool (*is_lost)(const void *context, uint64_t item, uint64_t offset),
                    const void *context);
 
-/* Owner: whether `size` more bytes stay below the arena's limit. */
-bool fm_arena_has_space(const struct fm_arena *arena, uint64_t size);
+/* Whether `size` more bytes in the heaps from `first` on stay below the arena's limit. */
+bool fm_arena_has_space(const struct fm_arena *arena, unsigned first, uint64_t size);
+
+/* Whether nothing is out of those heaps. */
+bool fm_arena_is_empty(const struct fm_arena *arena, unsigned first);
 
 /* Owner: a block of at least `size` bytes for `item`; *offset is that of its payload. 0, or -ENOMEM
  * where the heap's address space can't hold it. */

@@ -29,7 +29,7 @@ set_view(struct fm_board *board, const struct fm_board_options *options)
 {
     fm_roster_attach(&board->roster, board->memory, options->workers);
     fm_slots_attach(&board->slots, (char *)board->memory + roster_size(options),
-                    fm_slots_capacity(options->buffersize), options->inherited);
+                    fm_slots_capacity(options->buffersize), options->inherited, options->unordered);
 }
 
 int
@@ -131,11 +131,22 @@ fm_board_end(struct fm_board *board)
     fm_arena_call_waiters(&board->arena);
 }
 
+/* In an unordered ring no item is the next, and none may wait for another: results wait for results
+ * alone, which the consumer takes as they come, and an argument waits no longer than anything is in
+ * the ring. */
 static bool
-may_take(const struct fm_board *board, uint64_t item, uint64_t size)
+may_take(const struct fm_board *board, unsigned heap, uint64_t item, uint64_t size)
 {
-    return fm_arena_has_space(&board->arena, size)
-           || item == fm_load_relaxed(&board->slots.shared->consumed);
+    const struct fm_slots_shared *shared = board->slots.shared;
+    uint64_t consumed = fm_load_relaxed(&shared->consumed);
+    if (!board->slots.unordered) {
+        return fm_arena_has_space(&board->arena, 0, size) || item == consumed;
+    }
+    if (heap == 0) {
+        return fm_arena_has_space(&board->arena, 0, size)
+               || fm_slots_number(&board->slots, item) == consumed;
+    }
+    return fm_arena_has_space(&board->arena, 1, size) || fm_arena_is_empty(&board->arena, 1);
 }
 
 enum fm_store_result
@@ -149,7 +160,7 @@ fm_board_reserve(struct fm_board *board, struct fm_heap *heap, uint64_t item, ui
         *bytes = value->as.bytes;
         return FM_STORE_DONE;
     }
-    if (!may_take(board, item, size)) {
+    if (!may_take(board, heap->number, item, size)) {
         return FM_STORE_FULL;
     }
     if (fm_heap_take(heap, item, size, &offset) < 0) {
@@ -163,11 +174,12 @@ fm_board_reserve(struct fm_board *board, struct fm_heap *heap, uint64_t item, ui
 }
 
 bool
-fm_board_await_space(struct fm_board *board, uint64_t item, uint64_t size)
+fm_board_await_space(struct fm_board *board, const struct fm_heap *heap, uint64_t item,
+                     uint64_t size)
 {
     fm_atomic_u32 *ended = &board->slots.shared->ended;
     uint32_t ticket = fm_arena_await_begin(&board->arena);
-    if (!may_take(board, item, size) && !fm_load_acquire(ended)) {
+    if (!may_take(board, heap->number, item, size) && !fm_load_acquire(ended)) {
         (void)fm_arena_await(&board->arena, ticket, FM_DOORBELL_SLICE);
     }
     fm_arena_await_end(&board->arena);
@@ -194,7 +206,7 @@ fm_board_drop(struct fm_board *board, const struct fm_value *value)
 }
 
 /* A block of an item that was not consumed is somebody's only if the item is done with it. The order
- * of the looks matters: an item that is consumed in between is its consumer's to return. */
+ * of the looks matters: an item that is overtaken in between is its consumer's to return. */
 static bool
 is_lost(const void *context, uint64_t item, uint64_t offset)
 {
@@ -202,7 +214,7 @@ is_lost(const void *context, uint64_t item, uint64_t offset)
     const struct fm_value *value = &fm_slots_at(slots, item)->value;
     bool holds = fm_slots_is_done(slots, item) && value->form == FM_FORM_BLOCK
                  && value->as.block.offset == offset;
-    return !holds && fm_load_acquire(&slots->shared->consumed) <= item;
+    return !holds && !fm_slots_is_overtaken(slots, item);
 }
 
 void

@@ -15,6 +15,7 @@ struct fm_board_options {
     unsigned workers;
     uint64_t buffersize;
     bool inherited; /* the workers have the input; see slots.h */
+    bool unordered;
     uint64_t total; /* of items; FM_UNKNOWN_TOTAL for a fed input */
     uint64_t arena_limit;
 };
@@ -79,7 +80,8 @@ void fm_board_reclaim(struct fm_board *board, unsigned worker);
 void fm_board_adopt_heap(struct fm_board *board, struct fm_heap *heap);
 
 /* Sleeps until that might succeed, for a slice at most; false once the board has ended. */
-bool fm_board_await_space(struct fm_board *board, uint64_t item, uint64_t size);
+bool fm_board_await_space(struct fm_board *board, const struct fm_heap *heap, uint64_t item,
+                          uint64_t size);
 
 /* A value's bytes and their number. */
 const void *fm_board_bytes(const struct fm_board *board, const struct fm_value *value,

@@ -180,7 +180,7 @@ static inline void
 fm_pool_complete(struct fm_pool_thread *thread, uint64_t item)
 {
     fm_slots_complete(thread->pool->slots, item);
-    thread->finished = item;
+    thread->finished = fm_slots_awaited(thread->pool->slots, item);
 }
 
 /* ---- what the parts of the pool (pool.c, pool_batch.c, pool_threads.c) offer each other ---- */

@@ -45,15 +45,15 @@ may_run_again(struct fm_recovery *recovery, uint64_t item)
 void
 fm_recovery_settle(struct fm_recovery *recovery, unsigned worker, const struct fm_value *crash)
 {
+    uint64_t item;
     struct fm_slots *slots = &recovery->board->slots;
-    uint64_t item = fm_load_acquire(&slots->shared->consumed);
-    while ((item = fm_slots_next_lost(slots, item, worker)) != FM_UNKNOWN_TOTAL) {
+    struct fm_slots_walk walk = fm_slots_walk(slots);
+    while (fm_slots_walk_to(slots, &walk, FM_SLOT_RUNNING, worker, &item)) {
         if (may_run_again(recovery, item)) {
             fm_slots_mark_retry(slots, item, worker);
         } else {
             complete_lost(slots, item, crash);
         }
-        item++;
     }
     /* It may have been killed after it spoke and before it left. */
     recovery->board->roster.last_words[worker].item = 0;
@@ -82,14 +82,14 @@ fm_recovery_settle_overdue(struct fm_recovery *recovery, unsigned worker)
 {
     struct fm_slots *slots = &recovery->board->slots;
     struct fm_last_words *words = &recovery->board->roster.last_words[worker];
-    uint64_t item = fm_load_acquire(&slots->shared->consumed);
-    while ((item = fm_slots_next_lost(slots, item, worker)) != FM_UNKNOWN_TOTAL) {
+    uint64_t item;
+    struct fm_slots_walk walk = fm_slots_walk(slots);
+    while (fm_slots_walk_to(slots, &walk, FM_SLOT_RUNNING, worker, &item)) {
         if (item + 1 == words->item) {
             complete_overdue(recovery, item, words);
         } else {
             fm_slots_unclaim(slots, item);
         }
-        item++;
     }
     words->item = 0;
 }
@@ -97,21 +97,21 @@ fm_recovery_settle_overdue(struct fm_recovery *recovery, unsigned worker)
 void
 fm_recovery_abandon(struct fm_recovery *recovery, unsigned worker, const struct fm_value *crash)
 {
+    uint64_t item;
     struct fm_slots *slots = &recovery->board->slots;
-    uint64_t item = fm_load_acquire(&slots->shared->consumed);
-    while ((item = fm_slots_next_in_phase(slots, item, FM_SLOT_RETRY, worker))
-           != FM_UNKNOWN_TOTAL) {
+    struct fm_slots_walk walk = fm_slots_walk(slots);
+    while (fm_slots_walk_to(slots, &walk, FM_SLOT_RETRY, worker, &item)) {
         complete_lost(slots, item, crash);
-        item++;
     }
 }
 
 bool
 fm_recovery_has_work(const struct fm_recovery *recovery, unsigned worker)
 {
+    uint64_t item;
     struct fm_slots *slots = &recovery->board->slots;
-    uint64_t first = fm_load_acquire(&slots->shared->consumed);
+    struct fm_slots_walk walk = fm_slots_walk(slots);
     bool all_admitted = fm_slots_limit(slots) >= fm_load_acquire(&slots->shared->total);
     return !all_admitted || fm_slots_rewind(slots)
-           || fm_slots_next_in_phase(slots, first, FM_SLOT_RETRY, worker) != FM_UNKNOWN_TOTAL;
+           || fm_slots_walk_to(slots, &walk, FM_SLOT_RETRY, worker, &item);
 }

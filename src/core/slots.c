@@ -21,13 +21,15 @@ fm_slots_memory_size(uint64_t capacity, bool inherited)
 }
 
 void
-fm_slots_attach(struct fm_slots *slots, void *memory, uint64_t capacity, bool inherited)
+fm_slots_attach(struct fm_slots *slots, void *memory, uint64_t capacity, bool inherited,
+                bool unordered)
 {
     slots->shared = memory;
     slots->slots = (struct fm_slot *)(slots->shared + 1);
     slots->arguments = inherited ? NULL : (struct fm_argument *)(slots->slots + capacity);
     slots->mask = capacity - 1;
     slots->shift = (unsigned)__builtin_ctzll(capacity);
+    slots->unordered = unordered;
 }
 
 void
@@ -89,19 +91,56 @@ fm_slots_reserve(struct fm_slots *slots, uint64_t most, uint64_t *begin)
     return 0;
 }
 
+/* The first position of a walk: from there on each slot in use comes by once. */
+static uint64_t
+walk_start(const struct fm_slots *slots, uint64_t limit)
+{
+    uint64_t capacity = slots->mask + 1;
+    if (!slots->unordered) {
+        return fm_load_acquire(&slots->shared->consumed);
+    }
+    return limit > capacity ? limit - capacity : 0;
+}
+
+/* The item that a state word speaks of, if it isn't done: the slot's, whatever came by. */
+static uint64_t
+item_of(const struct fm_slots *slots, uint64_t state, uint64_t passing)
+{
+    uint64_t round = state / FM_ROUND_STEP;
+    return (round - 1) << slots->shift | (passing & slots->mask);
+}
+
+static enum fm_slot_phase
+phase_of(uint64_t state)
+{
+    return (enum fm_slot_phase)(state & 3);
+}
+
+/* The first item that may be claimed, or `limit`. */
+static uint64_t
+first_claimable(const struct fm_slots *slots, uint64_t limit)
+{
+    uint64_t first = limit;
+    for (uint64_t item = walk_start(slots, limit); item < limit; item++) {
+        uint64_t state = fm_load_relaxed(&fm_slots_at(slots, item)->state);
+        if (!slots->unordered && state == fm_slots_claimable_word(slots, item)) {
+            return item;
+        }
+        if (slots->unordered && phase_of(state) == FM_SLOT_READY
+            && item_of(slots, state, item) < first) {
+            first = item_of(slots, state, item);
+        }
+    }
+    return first;
+}
+
 /* A claim may be lost to the race with this, never made twice: both go through the slot. */
 bool
 fm_slots_rewind(struct fm_slots *slots)
 {
     uint64_t cursor = fm_load_relaxed(&slots->shared->cursor);
     uint64_t limit = fm_slots_limit(slots);
-    uint64_t item = fm_load_relaxed(&slots->shared->consumed);
-    for (; item < limit; item++) {
-        uint64_t state = fm_load_relaxed(&fm_slots_at(slots, item)->state);
-        if (state == fm_slots_claimable_word(slots, item)) {
-            break;
-        }
-    }
+    uint64_t item = first_claimable(slots, limit);
     if (item >= limit) {
         return false;
     }
@@ -131,19 +170,28 @@ fm_slots_item_to_await(const struct fm_slots *slots, uint64_t item, uint64_t gap
     return last;
 }
 
-uint64_t
-fm_slots_next_in_phase(const struct fm_slots *slots, uint64_t from, enum fm_slot_phase phase,
-                       uint32_t worker)
+struct fm_slots_walk
+fm_slots_walk(const struct fm_slots *slots)
 {
     uint64_t limit = fm_slots_limit(slots);
-    for (uint64_t item = from; item < limit; item++) {
+    return (struct fm_slots_walk){.next = walk_start(slots, limit), .end = limit};
+}
+
+bool
+fm_slots_walk_to(const struct fm_slots *slots, struct fm_slots_walk *walk, enum fm_slot_phase phase,
+                 uint32_t worker, uint64_t *item)
+{
+    uint64_t wanted = (uint64_t)worker << 2 | (uint64_t)phase;
+    while (walk->next < walk->end) {
+        uint64_t passing = walk->next++;
         /* Pairs with the release in fm_slots_complete, so that what was finished counts. */
-        uint64_t state = fm_load_acquire(&fm_slots_at(slots, item)->state);
-        if (state == fm_slots_word(slots, item, phase, worker)) {
-            return item;
+        uint64_t state = fm_load_acquire(&fm_slots_at(slots, passing)->state);
+        if (state % FM_ROUND_STEP == wanted) {
+            *item = item_of(slots, state, passing);
+            return true;
         }
     }
-    return FM_UNKNOWN_TOTAL;
+    return false;
 }
 
 void
@@ -162,9 +210,9 @@ fm_slots_unclaim(struct fm_slots *slots, uint64_t item)
 bool
 fm_slots_claim_retry(struct fm_slots *slots, uint32_t worker, uint64_t *item)
 {
-    uint64_t found = fm_load_acquire(&slots->shared->consumed);
-    found = fm_slots_next_in_phase(slots, found, FM_SLOT_RETRY, worker);
-    if (found == FM_UNKNOWN_TOTAL) {
+    uint64_t found;
+    struct fm_slots_walk walk = fm_slots_walk(slots);
+    if (!fm_slots_walk_to(slots, &walk, FM_SLOT_RETRY, worker, &found)) {
         return false;
     }
     uint64_t expected = fm_slots_word(slots, found, FM_SLOT_RETRY, worker);

@@ -18,6 +18,10 @@
  *
  * There is no step from `done` to an empty state: the consumer only moves `consumed` on, which
  * opens the slots behind it for the next round.
+ *
+ * In an *unordered* ring results are taken as they come, and `consumed` is a mere count. What is
+ * called an item here is a position in the ring then; the item's own number stands beside its
+ * argument (fm_slots_number), and placement.h says how positions are chosen.
  */
 #ifndef FM_SLOTS_H
 #define FM_SLOTS_H
@@ -31,6 +35,9 @@
 #define FM_UNKNOWN_TOTAL UINT64_MAX
 #define FM_MAX_ITEM (UINT64_MAX >> 24)
 #define FM_MAX_CAPACITY (UINT64_C(1) << 24)
+
+/* What the consumer of an unordered ring waits for. */
+#define FM_ANY_ITEM (UINT64_MAX - 2)
 
 /* Where a value's bytes are. */
 enum fm_form { FM_FORM_INLINE, FM_FORM_BLOCK };
@@ -79,6 +86,7 @@ struct fm_slot {
  * Written by the feeder before it publishes, freed by the consumer. */
 struct fm_argument {
     FM_CACHE_ALIGNED struct fm_value value;
+    uint64_t number; /* of the item in the input */
 };
 
 struct fm_slots_shared {
@@ -115,7 +123,8 @@ struct fm_slots_shared {
 struct fm_slots {
     struct fm_slots_shared *shared;
     struct fm_slot *slots;
-    struct fm_argument *arguments; /* NULL if the input is inherited */
+    struct fm_argument *arguments; /* NULL if the input is inherited, and the ring ordered */
+    bool unordered;
     uint64_t mask;
     unsigned shift; /* log2 of the capacity */
 };
@@ -125,8 +134,10 @@ uint64_t fm_slots_capacity(uint64_t buffersize);
 
 size_t fm_slots_memory_size(uint64_t capacity, bool inherited);
 
-/* A process's view of the ring that lies, or is to lie, in `memory`. */
-void fm_slots_attach(struct fm_slots *slots, void *memory, uint64_t capacity, bool inherited);
+/* A process's view of the ring that lies, or is to lie, in `memory`. An unordered one is never
+ * `inherited`. */
+void fm_slots_attach(struct fm_slots *slots, void *memory, uint64_t capacity, bool inherited,
+                     bool unordered);
 
 /* Lays the ring out in zeroed shared memory, before any worker exists. `total` is FM_UNKNOWN_TOTAL
  * for a fed input. */
@@ -156,6 +167,20 @@ static inline struct fm_argument *
 fm_slots_argument(const struct fm_slots *slots, uint64_t item)
 {
     return &slots->arguments[item & slots->mask];
+}
+
+/* The item's number in the input. */
+static inline uint64_t
+fm_slots_number(const struct fm_slots *slots, uint64_t item)
+{
+    return slots->arguments != NULL ? fm_slots_argument(slots, item)->number : item;
+}
+
+/* What the consumer waits for if it waits for this item. */
+static inline uint64_t
+fm_slots_awaited(const struct fm_slots *slots, uint64_t item)
+{
+    return slots->unordered ? FM_ANY_ITEM : item;
 }
 
 /* The word that a claim of this item starts from. */
@@ -206,6 +231,9 @@ fm_slots_limit(const struct fm_slots *slots)
 {
     /* Acquires pair with the releases in fm_slots_announce and fm_slots_set_consumed. */
     uint64_t published = fm_load_acquire(&slots->shared->published);
+    if (slots->arguments != NULL) {
+        return published; /* The feeder publishes no more than there is room for. */
+    }
     uint64_t window = fm_load_acquire(&slots->shared->consumed) + slots->shared->buffersize;
     return published < window ? published : window;
 }
@@ -264,17 +292,18 @@ uint64_t fm_slots_item_to_await(const struct fm_slots *slots, uint64_t item, uin
 
 /* ---- recovery ---- */
 
-/* The first item from `from` on that is in a phase with this worker; FM_UNKNOWN_TOTAL if there is
- * none. */
-uint64_t fm_slots_next_in_phase(const struct fm_slots *slots, uint64_t from,
-                                enum fm_slot_phase phase, uint32_t worker);
+/* A walk over the slots that are in use, in the order of items if the ring is ordered. */
+struct fm_slots_walk {
+    uint64_t next;
+    uint64_t end;
+};
 
-/* Parent, for a worker that is no more: the first item that it was running. */
-static inline uint64_t
-fm_slots_next_lost(const struct fm_slots *slots, uint64_t from, uint32_t worker)
-{
-    return fm_slots_next_in_phase(slots, from, FM_SLOT_RUNNING, worker);
-}
+struct fm_slots_walk fm_slots_walk(const struct fm_slots *slots);
+
+/* The next item that is in a phase (but for FM_SLOT_DONE) with this worker; false if there is none.
+ * What a worker has that is no more is RUNNING. */
+bool fm_slots_walk_to(const struct fm_slots *slots, struct fm_slots_walk *walk,
+                      enum fm_slot_phase phase, uint32_t worker, uint64_t *item);
 
 /* Parent, for such an item: leaves it to the worker's successor. */
 void fm_slots_mark_retry(struct fm_slots *slots, uint64_t item, uint32_t worker);
@@ -284,6 +313,14 @@ void fm_slots_unclaim(struct fm_slots *slots, uint64_t item);
 
 /* Successor: claims the first item that was left to it; false if there is none. */
 bool fm_slots_claim_retry(struct fm_slots *slots, uint32_t worker, uint64_t *item);
+
+/* Whether the slot has been given to a later item since, so that this one was consumed. */
+static inline bool
+fm_slots_is_overtaken(const struct fm_slots *slots, uint64_t item)
+{
+    uint64_t state = fm_load_acquire(&fm_slots_at(slots, item)->state);
+    return state / FM_ROUND_STEP > (item >> slots->shift) + 1;
+}
 
 /* The first item from `from` on that is not done; FM_UNKNOWN_TOTAL if none is admitted. */
 uint64_t fm_slots_next_unfinished(const struct fm_slots *slots, uint64_t from);

@@ -7,32 +7,47 @@
 /* ---- waiting for a result ---- */
 
 static bool
-is_past_the_end(const struct fm_slots *slots, uint64_t item)
+is_past_the_end(const struct fm_consumer *self)
 {
-    /* Pairs with the release in fm_slots_finish. */
-    return item >= fm_load_acquire(&slots->shared->total);
+    const struct fm_job *job = self->job;
+    /* Pairs with the release in fm_placement_finish, or in fm_slots_finish. */
+    return self->taken >= (job->unordered
+                               ? fm_load_acquire(&job->placement.total)
+                               : fm_load_acquire(&job->engine->board.slots.shared->total));
 }
 
-/* Something that ends the wait, other than the item itself. */
-static bool
-is_futile(struct fm_engine *engine, uint64_t item)
+/* Whether there is a result to be taken; then `position` is where. Needs no GIL. */
+static inline bool
+is_ready(struct fm_consumer *self)
 {
-    return is_past_the_end(&engine->board.slots, item)
-           || fm_load_acquire(&engine->board.slots.shared->ended)
+    struct fm_job *job = self->job;
+    const struct fm_slots *slots = &job->engine->board.slots;
+    if (job->unordered) {
+        return fm_placement_find_done(&job->placement, slots, &self->position);
+    }
+    self->position = self->taken;
+    return fm_slots_is_done(slots, self->position);
+}
+
+/* Something that ends the wait, other than a result. */
+static bool
+is_futile(const struct fm_consumer *self)
+{
+    struct fm_engine *engine = self->job->engine;
+    return is_past_the_end(self) || fm_load_acquire(&engine->board.slots.shared->ended)
            || fm_monitor_is_deserted(&engine->monitor);
 }
 
-/* Without the GIL: sleeps until the item may be done; -EINTR if a signal came. */
+/* Sleeps until the next item in the order may be done, or one behind it that was quick before. */
 static int
-sleep_for_item(struct fm_consumer *self, struct fm_engine *engine, int64_t left)
+sleep_in_order(struct fm_consumer *self, int64_t left)
 {
-    struct fm_slots *slots = &engine->board.slots;
+    struct fm_slots *slots = &self->job->engine->board.slots;
     struct fm_doorbell *bell = &slots->shared->consumer;
-    uint64_t item = self->next_item;
+    uint64_t item = self->taken;
     uint64_t awaited = fm_slots_item_to_await(slots, item, self->moderation.gap);
     uint32_t ticket = fm_doorbell_arm(bell, awaited);
-    if (fm_slots_is_done(slots, item) || fm_slots_is_done(slots, awaited)
-        || is_futile(engine, item)) {
+    if (fm_slots_is_done(slots, item) || fm_slots_is_done(slots, awaited) || is_futile(self)) {
         fm_doorbell_disarm(bell);
         return 0;
     }
@@ -44,45 +59,69 @@ sleep_for_item(struct fm_consumer *self, struct fm_engine *engine, int64_t left)
     return result;
 }
 
-/* Looks once more for the item, after whatever made waiting futile. */
-static enum fm_taken
-give_up(struct fm_consumer *self, struct fm_engine *engine)
+/* Sleeps until some item may be done; where they came quickly before, without asking to be woken. */
+static int
+sleep_for_any(struct fm_consumer *self, int64_t left)
 {
-    uint64_t item = self->next_item;
-    struct fm_slots *slots = &engine->board.slots;
-    if (fm_slots_is_done(slots, item)) {
+    struct fm_doorbell *bell = &self->job->engine->board.slots.shared->consumer;
+    bool moderate = self->moderation.gap > 1;
+    uint32_t ticket = fm_doorbell_arm(bell, moderate ? FM_MAX_ITEM : FM_ANY_ITEM);
+    if (is_ready(self) || is_futile(self)) {
+        fm_doorbell_disarm(bell);
+        return 0;
+    }
+    int64_t timeout = moderate ? FM_MODERATION_DELAY : FM_DOORBELL_SLICE;
+    int result = fm_doorbell_wait(bell, ticket, timeout < left ? timeout : left);
+    if (moderate && !is_ready(self)) {
+        fm_moderation_reset(&self->moderation);
+    }
+    return result;
+}
+
+/* Without the GIL; -EINTR if a signal came. */
+static int
+sleep_for_result(struct fm_consumer *self, int64_t left)
+{
+    return self->job->unordered ? sleep_for_any(self, left) : sleep_in_order(self, left);
+}
+
+/* Looks once more for a result, after whatever made waiting futile. */
+static enum fm_taken
+give_up(struct fm_consumer *self)
+{
+    struct fm_engine *engine = self->job->engine;
+    if (is_ready(self)) {
         return FM_TAKEN_RESULT;
     }
-    if (is_past_the_end(slots, item) || fm_load_acquire(&slots->shared->ended)) {
+    if (is_past_the_end(self) || fm_load_acquire(&engine->board.slots.shared->ended)) {
         return FM_TAKEN_END;
     }
-    fm_errors_raise(fm_errors_open_desertion(self->job->state, item, &engine->monitor.last_crash));
+    fm_errors_raise(
+        fm_errors_open_desertion(self->job->state, self->taken, &engine->monitor.last_crash));
     return FM_TAKEN_ERROR;
 }
 
 static enum fm_taken
-wait_for_item(struct fm_consumer *self, int64_t deadline)
+wait_for_result(struct fm_consumer *self, int64_t deadline)
 {
     struct fm_job *job = self->job;
-    struct fm_engine *engine = job->engine;
-    struct fm_slots *slots = &engine->board.slots;
-    fm_board_consumed(&engine->board, self->next_item);
-    while (!fm_slots_is_done(slots, self->next_item)) {
+    fm_board_consumed(&job->engine->board, self->taken);
+    while (!is_ready(self)) {
         int64_t left = deadline == FM_NO_DEADLINE ? deadline : deadline - fm_clock_now();
-        if (is_futile(engine, self->next_item)) {
-            return give_up(self, engine);
+        if (is_futile(self)) {
+            return give_up(self);
         }
         if (left <= 0) {
             return FM_TAKEN_TIMEOUT;
         }
         PyThreadState *thread = PyEval_SaveThread();
-        int result = sleep_for_item(self, engine, left);
+        int result = sleep_for_result(self, left);
         fm_feeder_take_gil(job, thread);
         if (result == -EINTR && PyErr_CheckSignals() < 0) {
             return FM_TAKEN_ERROR;
         }
     }
-    fm_moderation_update(&self->moderation, self->next_item, slots->mask / 4 + 1);
+    fm_moderation_update(&self->moderation, self->taken, job->engine->board.slots.mask / 4 + 1);
     return FM_TAKEN_RESULT;
 }
 
@@ -104,7 +143,8 @@ static PyObject *
 deliver_decoding_error(struct fm_consumer *self)
 {
     bool is_items = PyErr_ExceptionMatches(PyExc_Exception);
-    PyObject *exception = fm_errors_explain_decoding(self->job->state, self->next_item);
+    uint64_t number = fm_slots_number(&self->job->engine->board.slots, self->position);
+    PyObject *exception = fm_errors_explain_decoding(self->job->state, number);
     if (is_items) {
         return deliver_error(self, exception);
     }
@@ -128,15 +168,15 @@ decode_result(struct fm_consumer *self, struct fm_engine *engine, const struct f
 static PyObject *
 open_outcome(struct fm_consumer *self, struct fm_engine *engine)
 {
-    const struct fm_value *value = &fm_slots_at(&engine->board.slots, self->next_item)->value;
+    const struct fm_value *value = &fm_slots_at(&engine->board.slots, self->position)->value;
     if (value->outcome == FM_OUTCOME_RESULT) {
         return decode_result(self, engine, value);
     }
-    return deliver_error(self, fm_errors_open(self->job->state, engine, self->next_item, value,
+    return deliver_error(self, fm_errors_open(self->job->state, engine, self->position, value,
                                               self->job->task_timeout));
 }
 
-/* The item at `next_item` is done. */
+/* The item at `position` is done. */
 static PyObject *
 take_item(struct fm_consumer *self)
 {
@@ -144,11 +184,14 @@ take_item(struct fm_consumer *self)
     PyObject *result = open_outcome(self, engine);
     if (self->job->has_argument_blocks) {
         const struct fm_argument *argument =
-            fm_slots_argument(&engine->board.slots, self->next_item);
+            fm_slots_argument(&engine->board.slots, self->position);
         fm_board_drop(&engine->board, &argument->value);
     }
-    self->next_item++;
-    fm_board_consumed_one(&engine->board, self->next_item);
+    if (self->job->unordered) {
+        fm_placement_release(&self->job->placement, self->position);
+    }
+    self->taken++;
+    fm_board_consumed_one(&engine->board, self->taken);
     return result;
 }
 
@@ -160,7 +203,7 @@ take_slowly(struct fm_consumer *self, int64_t deadline, PyObject **result)
                         "this FastMap belongs to the process that made it, not to its fork");
         return FM_TAKEN_ERROR;
     }
-    enum fm_taken waited = wait_for_item(self, deadline);
+    enum fm_taken waited = wait_for_result(self, deadline);
     if (waited == FM_TAKEN_RESULT) {
         *result = take_item(self);
         return *result != NULL ? FM_TAKEN_RESULT : FM_TAKEN_ERROR;
@@ -175,7 +218,7 @@ fm_consumer_take(struct fm_consumer *self, int64_t deadline, PyObject **result)
     if (engine == NULL) {
         return FM_TAKEN_END;
     }
-    if (fm_engine_is_foreign(engine) || !fm_slots_is_done(&engine->board.slots, self->next_item)) {
+    if (fm_engine_is_foreign(engine) || !is_ready(self)) {
         return take_slowly(self, deadline, result);
     }
     *result = take_item(self);

@@ -1,4 +1,4 @@
-/* The reading end of a job: waits for results and takes them, strictly in order.
+/* The reading end of a job: waits for results and takes them, in order or as they come.
  *
  * One thread at a time, with the GIL, which is released for as long as it sleeps.
  */
@@ -11,7 +11,8 @@
 
 struct fm_consumer {
     struct fm_job *job; /* NULL once it is finished; the reference is the owner's */
-    uint64_t next_item;
+    uint64_t taken;     /* results so far */
+    uint64_t position;  /* of the next one in the ring, as soon as it is known */
     struct fm_moderation moderation;
 };
 

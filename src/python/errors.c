@@ -16,11 +16,11 @@ store_nothing(struct fm_value *value)
 }
 
 static PyObject *
-pack_exception(struct fm_state *state, uint64_t item, enum fm_stage stage, PyObject *subject)
+pack_exception(struct fm_state *state, uint64_t number, enum fm_stage stage, PyObject *subject)
 {
     PyObject *exception = fm_compat_take_exception();
     PyObject *packed = PyObject_CallFunction(state->pack_exception, "OKiO", exception,
-                                             (unsigned long long)item, (int)stage,
+                                             (unsigned long long)number, (int)stage,
                                              subject != NULL ? subject : Py_None);
     Py_XDECREF(exception);
     return packed;
@@ -31,7 +31,8 @@ fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t item,
                 enum fm_stage stage, PyObject *subject, struct fm_value *value)
 {
     void *bytes;
-    PyObject *packed = pack_exception(state, item, stage, subject);
+    uint64_t number = fm_slots_number(&engine->board.slots, item);
+    PyObject *packed = pack_exception(state, number, stage, subject);
     if (packed == NULL || !PyBytes_Check(packed)) {
         Py_XDECREF(packed);
         store_nothing(value);
@@ -73,11 +74,12 @@ static PyObject *
 open_error(struct fm_state *state, struct fm_engine *engine, uint64_t item,
            const struct fm_value *value)
 {
+    uint64_t number = fm_slots_number(&engine->board.slots, item);
     PyObject *packed = take_bytes(engine, value);
     if (packed == NULL) {
         return NULL;
     }
-    return PyObject_CallFunction(state->unpack_exception, "NK", packed, (unsigned long long)item);
+    return PyObject_CallFunction(state->unpack_exception, "NK", packed, (unsigned long long)number);
 }
 
 static int
@@ -89,23 +91,25 @@ append_item(PyObject *list, uint64_t item)
     return result;
 }
 
-/* Of the items from `first` on, those that went down with process `pid`. */
+/* This item and those that went down with it and that the consumer, if it takes them in order, has
+ * not come to yet. */
 static PyObject *
-list_lost_items(struct fm_engine *engine, uint64_t first, int32_t pid)
+list_lost_items(struct fm_engine *engine, uint64_t lost, int32_t pid)
 {
+    uint64_t item;
     const struct fm_slots *slots = &engine->board.slots;
-    uint64_t limit = fm_slots_limit(slots);
+    struct fm_slots_walk walk = fm_slots_walk(slots);
     PyObject *list = PyList_New(0);
-    if (list != NULL && append_item(list, first) < 0) {
+    if (list != NULL && append_item(list, fm_slots_number(slots, lost)) < 0) {
         Py_CLEAR(list);
     }
-    for (uint64_t item = first + 1; list != NULL && item < limit; item++) {
+    while (list != NULL && fm_slots_walk_to(slots, &walk, FM_SLOT_DONE, 0, &item)) {
         const struct fm_value *value = &fm_slots_at(slots, item)->value;
-        if (!fm_slots_is_done(slots, item) || value->outcome != FM_OUTCOME_CRASHED
-            || value->as.crash.pid != pid) {
+        if (value->outcome != FM_OUTCOME_CRASHED || value->as.crash.pid != pid || item == lost
+            || (!slots->unordered && item < lost)) {
             continue;
         }
-        if (append_item(list, item) < 0) {
+        if (append_item(list, fm_slots_number(slots, item)) < 0) {
             Py_CLEAR(list);
         }
     }
@@ -131,7 +135,7 @@ open_crash(struct fm_state *state, struct fm_engine *engine, uint64_t item,
            const struct fm_value *value)
 {
     PyObject *items = list_lost_items(engine, item, value->as.crash.pid);
-    return make_crash_error(state, item, items, value);
+    return make_crash_error(state, fm_slots_number(&engine->board.slots, item), items, value);
 }
 
 PyObject *
@@ -144,11 +148,12 @@ static PyObject *
 open_timeout(struct fm_state *state, struct fm_engine *engine, uint64_t item,
              const struct fm_value *value, double task_timeout)
 {
+    uint64_t number = fm_slots_number(&engine->board.slots, item);
     PyObject *stack = take_bytes(engine, value);
     if (stack == NULL) {
         return NULL;
     }
-    return PyObject_CallFunction(state->make_timeout_error, "KdN", (unsigned long long)item,
+    return PyObject_CallFunction(state->make_timeout_error, "KdN", (unsigned long long)number,
                                  task_timeout, stack);
 }
 

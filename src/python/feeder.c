@@ -20,7 +20,8 @@ enum gil_wish { GIL_FREE, GIL_WANTED, GIL_YIELDED };
 struct feeder {
     struct fm_job *job;
     struct fm_engine *engine;
-    uint64_t published;
+    uint64_t published; /* items */
+    uint64_t position;  /* of the next one in the ring */
     struct fm_moderation moderation;
 };
 
@@ -92,11 +93,23 @@ get_room(struct feeder *feeder)
 
 /* ---- items ---- */
 
+/* Gives the next item its place in the ring. */
+static void
+place(struct feeder *feeder)
+{
+    struct fm_job *job = feeder->job;
+    if (job->unordered) {
+        feeder->position = fm_placement_place(&job->placement);
+    }
+    fm_slots_argument(&feeder->engine->board.slots, feeder->position)->number = feeder->published;
+}
+
 static void
 announce(struct feeder *feeder)
 {
     feeder->published++;
-    fm_slots_announce(&feeder->engine->board.slots, feeder->published);
+    feeder->position++;
+    fm_slots_announce(&feeder->engine->board.slots, feeder->position);
     fm_board_call_workers(&feeder->engine->board, 1);
 }
 
@@ -104,11 +117,11 @@ static void
 publish(struct feeder *feeder)
 {
     struct fm_slots *slots = &feeder->engine->board.slots;
-    const struct fm_argument *argument = fm_slots_argument(slots, feeder->published);
+    const struct fm_argument *argument = fm_slots_argument(slots, feeder->position);
     if (argument->value.form == FM_FORM_BLOCK) {
         feeder->job->has_argument_blocks = true;
     }
-    fm_slots_publish(slots, feeder->published);
+    fm_slots_publish(slots, feeder->position);
     announce(feeder);
 }
 
@@ -117,7 +130,7 @@ static void
 publish_error(struct feeder *feeder, PyObject *object)
 {
     struct fm_slots *slots = &feeder->engine->board.slots;
-    uint64_t item = feeder->published;
+    uint64_t item = feeder->position;
     fm_slots_argument(slots, item)->value.form = FM_FORM_INLINE;
     if (!fm_errors_store(feeder->job->state, feeder->engine, item, FM_STAGE_SEND_ARGUMENT, object,
                          &fm_slots_at(slots, item)->value)) {
@@ -126,8 +139,9 @@ publish_error(struct feeder *feeder, PyObject *object)
     fm_slots_publish_done(slots, item);
     announce(feeder);
     struct fm_doorbell *consumer = &slots->shared->consumer;
-    if (fm_doorbell_wanted(consumer) == item) {
-        (void)fm_doorbell_answer(consumer, item);
+    uint64_t awaited = fm_slots_awaited(slots, item);
+    if (fm_doorbell_wanted(consumer) == awaited) {
+        (void)fm_doorbell_answer(consumer, awaited);
     }
 }
 
@@ -135,9 +149,9 @@ static void
 feed(struct feeder *feeder, PyObject *object)
 {
     struct fm_argument *argument =
-        fm_slots_argument(&feeder->engine->board.slots, feeder->published);
+        fm_slots_argument(&feeder->engine->board.slots, feeder->position);
     enum fm_encode_result result = fm_codec_encode(feeder->job->state, feeder->engine,
-                                                   feeder->published, object, &argument->value);
+                                                   feeder->position, object, &argument->value);
     if (result == FM_ENCODE_DONE) {
         publish(feeder);
     } else if (result == FM_ENCODE_FAILED) {
@@ -145,29 +159,59 @@ feed(struct feeder *feeder, PyObject *object)
     }
 }
 
+/* The workers have the input, and need no more than the item's number. */
+static void
+feed_number(struct feeder *feeder)
+{
+    place(feeder);
+    fm_slots_argument(&feeder->engine->board.slots, feeder->position)->value.form = FM_FORM_INLINE;
+    publish(feeder);
+}
+
+/* False at the end of the input. */
+static bool
+feed_next(struct feeder *feeder)
+{
+    struct fm_job *job = feeder->job;
+    if (job->source.inherited) {
+        if (feeder->published == job->source.total) {
+            return false;
+        }
+        feed_number(feeder);
+        return true;
+    }
+    PyObject *object = fm_source_next(&job->source);
+    if (object == NULL) {
+        job->input_error = fm_compat_take_exception();
+        return false;
+    }
+    if (!job->feeder_stop) {
+        place(feeder);
+        feed(feeder, object);
+    }
+    Py_DECREF(object);
+    return true;
+}
+
 /* Reads the input to its end, or until the job ends. */
 static void
 feed_all(struct feeder *feeder)
 {
     struct fm_job *job = feeder->job;
-    while (!job->feeder_stop && feeder->published < FM_MAX_ITEM) {
+    bool goes_on = true;
+    while (goes_on && feeder->published < FM_MAX_ITEM) {
         get_room(feeder);
         make_way(job);
         if (job->feeder_stop) {
             return;
         }
-        PyObject *object = fm_source_next(&job->source);
-        if (object == NULL) {
-            job->input_error = fm_compat_take_exception();
-            break;
-        }
-        if (!job->feeder_stop) {
-            feed(feeder, object);
-        }
-        Py_DECREF(object);
+        goes_on = feed_next(feeder);
     }
     if (!job->feeder_stop) {
-        fm_slots_finish(&feeder->engine->board.slots, feeder->published);
+        if (job->unordered) {
+            fm_placement_finish(&job->placement, feeder->published);
+        }
+        fm_slots_finish(&feeder->engine->board.slots, feeder->position);
         fm_roster_call_all(&feeder->engine->board.roster);
         fm_doorbell_ring(&feeder->engine->board.slots.shared->consumer);
     }

@@ -98,7 +98,7 @@ advance(struct generator *self, int64_t deadline)
         break;
     case FM_TAKEN_TIMEOUT:
         PyErr_Format(PyExc_TimeoutError, "result %llu is not there yet",
-                     (unsigned long long)self->consumer.next_item);
+                     (unsigned long long)self->consumer.taken);
         break;
     }
     self->executing = false;
@@ -272,7 +272,7 @@ generator_length_hint(PyObject *object, PyObject *Py_UNUSED(ignored))
     if (self->length < 0) {
         Py_RETURN_NOTIMPLEMENTED;
     }
-    Py_ssize_t left = self->length - (Py_ssize_t)self->consumer.next_item;
+    Py_ssize_t left = self->length - (Py_ssize_t)self->consumer.taken;
     return PyLong_FromSsize_t(left > 0 ? left : 0);
 }
 
@@ -307,7 +307,7 @@ represent(PyObject *object)
 {
     struct generator *self = (struct generator *)object;
     const char *status = self->consumer.job != NULL ? "running" : "finished";
-    unsigned long long taken = (unsigned long long)self->consumer.next_item;
+    unsigned long long taken = (unsigned long long)self->consumer.taken;
     if (self->length < 0) {
         return PyUnicode_FromFormat("<FastMap %s: %llu results taken, at %p>", status, taken, self);
     }

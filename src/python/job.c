@@ -52,8 +52,9 @@ start(struct fm_job *job, const struct fm_job_options *options)
     struct fm_board_options board = {
         .workers = choose_workers(job, options),
         .buffersize = choose_buffersize(job, options),
-        .inherited = job->source.inherited,
-        .total = job->source.total,
+        .inherited = job->source.inherited && !job->unordered,
+        .unordered = job->unordered,
+        .total = job->unordered ? FM_UNKNOWN_TOTAL : job->source.total,
         .arena_limit = options->buffer_bytes > 0 ? options->buffer_bytes : FM_ARENA_DEFAULT_LIMIT,
     };
     struct fm_monitor_options monitoring = {
@@ -63,11 +64,16 @@ start(struct fm_job *job, const struct fm_job_options *options)
         .forks_nothing = options->remote,
         .retries = options->retries,
     };
+    if (job->unordered
+        && fm_placement_init(&job->placement, fm_slots_capacity(board.buffersize)) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
     job->engine = fm_engine_new(&board, &monitoring);
     if (job->engine == NULL || start_workers(job, &board, options) < 0) {
         return -1;
     }
-    return job->source.inherited ? 0 : fm_feeder_start(job);
+    return board.inherited ? 0 : fm_feeder_start(job);
 }
 
 struct fm_job *
@@ -108,6 +114,7 @@ fm_job_new(PyObject *module, PyObject *iterables, const struct fm_job_options *o
     job->threads_limit = options->threads_limit;
     job->task_timeout = options->task_timeout;
     job->return_exceptions = options->return_exceptions;
+    job->unordered = options->unordered;
     if (fm_source_init(&job->source, iterables, !options->remote) < 0
         || (job->source.total > 0 && start(job, options) < 0)) {
         fm_job_unref(job);
@@ -126,6 +133,7 @@ fm_job_unref(struct fm_job *job)
         fm_engine_unref(job->engine);
     }
     fm_source_fini(&job->source);
+    fm_placement_fini(&job->placement);
     fm_call_fini(&job->call);
     Py_CLEAR(job->initializer);
     Py_CLEAR(job->initargs);

@@ -8,6 +8,7 @@
 
 #include "call.h"
 #include "engine.h"
+#include "placement.h"
 #include "source.h"
 #include "state.h"
 
@@ -29,6 +30,7 @@ struct fm_job_options {
     uint64_t retries;             /* how often an item that was lost with its worker is run again */
     double task_timeout;          /* seconds that an item may run; 0: no limit */
     bool return_exceptions;       /* an item's error takes its place among the results */
+    bool unordered;               /* results come as they are done */
     bool remote;                  /* workers come from a fork server, and inherit nothing */
 };
 
@@ -46,6 +48,8 @@ struct fm_job {
     uint64_t max_tasks_per_child;
     double task_timeout;
     bool return_exceptions;
+    bool unordered;
+    struct fm_placement placement; /* parent, if unordered */
 
     /* Fed input only; all with the GIL. */
     PyObject *input_error;    /* what the iterator raised, to be raised after the last item */

@@ -9,12 +9,12 @@
 static PyObject *
 make_recipe(const struct fm_job *job, const struct fm_board_options *board)
 {
-    return Py_BuildValue("(niiKKKdIKKi)", job->source.count, (int)job->call.star,
-                         (int)job->call.kwstar, (unsigned long long)job->threads_limit,
-                         (unsigned long long)job->chunksize,
-                         (unsigned long long)job->max_tasks_per_child, job->task_timeout,
-                         board->workers, (unsigned long long)board->buffersize,
-                         (unsigned long long)board->arena_limit, (int)job->engine->may_rerun);
+    return Py_BuildValue(
+        "(niiKKKdIKKii)", job->source.count, (int)job->call.star, (int)job->call.kwstar,
+        (unsigned long long)job->threads_limit, (unsigned long long)job->chunksize,
+        (unsigned long long)job->max_tasks_per_child, job->task_timeout, board->workers,
+        (unsigned long long)board->buffersize, (unsigned long long)board->arena_limit,
+        (int)job->engine->may_rerun, (int)board->unordered);
 }
 
 /* Objects, which are pickled; take_payload reads them. */
@@ -72,16 +72,18 @@ fm_job_serve(PyObject *module, PyObject *payload, PyObject *recipe, const struct
     unsigned long long arena_limit;
     double task_timeout;
     int may_rerun;
+    int unordered;
     struct fm_job *job = fm_job_allocate(module);
     if (job == NULL
-        || !PyArg_ParseTuple(recipe, "nipKKKdIKKp", &count, &star, &kwstar, &threads_limit,
+        || !PyArg_ParseTuple(recipe, "nipKKKdIKKpp", &count, &star, &kwstar, &threads_limit,
                              &chunksize, &max_tasks, &task_timeout, &board.workers, &buffersize,
-                             &arena_limit, &may_rerun)
+                             &arena_limit, &may_rerun, &unordered)
         || take_payload(job, payload, star, kwstar) < 0) {
         return;
     }
     board.buffersize = buffersize;
     board.arena_limit = arena_limit;
+    board.unordered = unordered;
     fm_source_attach(&job->source, count);
     job->threads_limit = threads_limit;
     job->chunksize = chunksize;

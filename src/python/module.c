@@ -32,6 +32,7 @@ start(PyObject *module, PyObject *arguments, PyObject *named)
         "retries",
         "task_timeout",
         "return_exceptions",
+        "ordered",
         "remote",
         NULL,
     };
@@ -41,13 +42,15 @@ start(PyObject *module, PyObject *arguments, PyObject *named)
     unsigned long long numbers[7];
     int kwstar;
     int return_exceptions;
+    int ordered;
     int remote;
     if (!PyArg_ParseTupleAndKeywords(
-            arguments, named, "OO!$nipO!O!OO!KKKKKKKdpp:start", names, &options.function,
+            arguments, named, "OO!$nipO!O!OO!KKKKKKKdppp:start", names, &options.function,
             &PyTuple_Type, &iterables, &length, &options.star, &kwstar, &PyTuple_Type,
             &options.args, &PyDict_Type, &options.kwargs, &options.initializer, &PyTuple_Type,
             &options.initargs, &numbers[0], &numbers[1], &numbers[2], &numbers[3], &numbers[4],
-            &numbers[5], &numbers[6], &options.task_timeout, &return_exceptions, &remote)) {
+            &numbers[5], &numbers[6], &options.task_timeout, &return_exceptions, &ordered,
+            &remote)) {
         return NULL;
     }
     options.kwstar = kwstar;
@@ -60,6 +63,7 @@ start(PyObject *module, PyObject *arguments, PyObject *named)
     options.retries = numbers[6];
     options.length = length >= 0 ? (uint64_t)length : FM_UNKNOWN_TOTAL;
     options.return_exceptions = return_exceptions;
+    options.unordered = !ordered;
     options.remote = remote;
     return fm_generator_new(module, iterables, &options, length);
 }

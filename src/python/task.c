@@ -21,9 +21,10 @@ call_inherited(struct fm_job *job, uint64_t item, PyObject **subject)
             return PyErr_NoMemory();
         }
     }
-    if (fm_source_get(&job->source, item, arguments + 1) == 0) {
-        size_t number = (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET;
-        result = fm_call_item(&job->call, arguments + 1, number);
+    uint64_t number = fm_slots_number(&job->engine->board.slots, item);
+    if (fm_source_get(&job->source, number, arguments + 1) == 0) {
+        size_t flagged = (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET;
+        result = fm_call_item(&job->call, arguments + 1, flagged);
         *subject = result == NULL ? Py_NewRef(arguments[1]) : NULL;
         for (Py_ssize_t i = 1; i <= count; i++) {
             Py_DECREF(arguments[i]);

@@ -132,18 +132,18 @@ check_limit(void)
     struct fm_heap other;
     struct fm_heap *heap = make_heap(&owner, 2, 0, 10 * KIB);
     fm_heap_init(&other, &owner.arena, 1);
-    CHECK(fm_arena_has_space(&owner.arena, 10 * KIB));
-    CHECK(!fm_arena_has_space(&owner.arena, 10 * KIB + 1));
+    CHECK(fm_arena_has_space(&owner.arena, 0, 10 * KIB));
+    CHECK(!fm_arena_has_space(&owner.arena, 0, 10 * KIB + 1));
     uint64_t mine = take(heap, 4 * KIB);
     uint64_t its = take(&other, 4 * KIB);
-    CHECK(fm_arena_has_space(&owner.arena, 2 * KIB));
-    CHECK(!fm_arena_has_space(&owner.arena, 2 * KIB + 1));
+    CHECK(fm_arena_has_space(&owner.arena, 0, 2 * KIB));
+    CHECK(!fm_arena_has_space(&owner.arena, 0, 2 * KIB + 1));
     fm_arena_return(&owner.arena, its);
-    CHECK(fm_arena_has_space(&owner.arena, 6 * KIB));
-    CHECK(!fm_arena_has_space(&owner.arena, 6 * KIB + 1));
+    CHECK(fm_arena_has_space(&owner.arena, 0, 6 * KIB));
+    CHECK(!fm_arena_has_space(&owner.arena, 0, 6 * KIB + 1));
     fm_arena_return(&owner.arena, mine);
-    CHECK(fm_arena_has_space(&owner.arena, 10 * KIB));
-    CHECK(!fm_arena_has_space(&owner.arena, UINT64_MAX - GIB));
+    CHECK(fm_arena_has_space(&owner.arena, 0, 10 * KIB));
+    CHECK(!fm_arena_has_space(&owner.arena, 0, UINT64_MAX - GIB));
     fm_heap_fini(&other);
     drop_heap(&owner);
 }
@@ -197,13 +197,13 @@ check_lent(void)
     struct owner owner;
     struct fm_heap *heap = make_heap(&owner, 1, 0, 10 * KIB);
     uint64_t block = take(heap, 8 * KIB);
-    CHECK(!fm_arena_has_space(&owner.arena, 8 * KIB));
+    CHECK(!fm_arena_has_space(&owner.arena, 0, 8 * KIB));
     fm_arena_lend(&owner.arena, block);
-    CHECK(fm_arena_has_space(&owner.arena, 10 * KIB));
+    CHECK(fm_arena_has_space(&owner.arena, 0, 10 * KIB));
     uint64_t other = take(heap, 8 * KIB);
     CHECK(other != block);
     fm_arena_return_lent(&owner.arena, block);
-    CHECK(!fm_arena_has_space(&owner.arena, 8 * KIB));
+    CHECK(!fm_arena_has_space(&owner.arena, 0, 8 * KIB));
     CHECK_EQUAL(take(heap, 8 * KIB), block);
     drop_heap(&owner);
 }
@@ -277,8 +277,8 @@ check_adopted(void)
     got[7] = take_for(heap, 200);
     CHECK(!is_among(got[7], blocks, 12));
     /* 12 blocks, and one anew, are out now; nothing was counted twice. */
-    CHECK(fm_arena_has_space(&owner.arena, GIB - 13 * 1024));
-    CHECK(!fm_arena_has_space(&owner.arena, GIB - 13 * 1024 + 1));
+    CHECK(fm_arena_has_space(&owner.arena, 0, GIB - 13 * 1024));
+    CHECK(!fm_arena_has_space(&owner.arena, 0, GIB - 13 * 1024 + 1));
     /* Those that were neither come back as ever. */
     fm_arena_return(&owner.arena, blocks[9]);
     CHECK_EQUAL(take_for(heap, 200), blocks[9]);
@@ -396,7 +396,7 @@ is_due(void *context, const fm_atomic_u32 *word)
 {
     struct traffic *traffic = context;
     CHECK(word == &traffic->arena.shared->space);
-    return fm_arena_has_space(&traffic->arena, size_waited_for);
+    return fm_arena_has_space(&traffic->arena, 0, size_waited_for);
 }
 
 static void
@@ -404,10 +404,10 @@ wait_for_space(struct traffic *traffic, uint64_t size)
 {
     struct fm_arena *arena = &traffic->arena;
     size_waited_for = size;
-    while (!fm_arena_has_space(arena, size)) {
+    while (!fm_arena_has_space(arena, 0, size)) {
         (void)fm_add_relaxed(&traffic->waits, 1);
         uint32_t ticket = fm_arena_await_begin(arena);
-        if (!fm_arena_has_space(arena, size)) {
+        if (!fm_arena_has_space(arena, 0, size)) {
             (void)fm_arena_await(arena, ticket, FM_DOORBELL_SLICE);
         }
         fm_arena_await_end(arena);
@@ -554,7 +554,7 @@ check_settled(struct traffic *traffic)
         fm_heap_adopt(&heap, must_not_be_lost, NULL);
         fm_heap_fini(&heap);
     }
-    CHECK(fm_arena_has_space(&traffic->arena, traffic->arena.limit));
+    CHECK(fm_arena_has_space(&traffic->arena, 0, traffic->arena.limit));
     CHECK(fm_load_relaxed(&traffic->waits) > 0);
     CHECK_EQUAL(fm_load_relaxed(&traffic->arena.shared->space_waiters), 0);
 }

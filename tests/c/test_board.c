@@ -131,7 +131,7 @@ check_stored(struct fm_board *board, struct fm_heap *heap, uint64_t size)
     CHECK_EQUAL(found, size);
     CHECK_EQUAL(value.outcome, FM_OUTCOME_RESULT);
     fm_board_drop(board, &value);
-    CHECK(fm_arena_has_space(&board->arena, board->arena.limit));
+    CHECK(fm_arena_has_space(&board->arena, 0, board->arena.limit));
 }
 
 static void
@@ -179,6 +179,7 @@ check_full(void)
 
 struct wait {
     struct fm_board *board;
+    struct fm_heap *heap;
     uint64_t item;
     uint64_t size;
     fm_atomic_u32 begun;
@@ -191,7 +192,7 @@ await_space(void *argument)
 {
     struct wait *wait = argument;
     fm_store_release(&wait->begun, 1);
-    bool result = fm_board_await_space(wait->board, wait->item, wait->size);
+    bool result = fm_board_await_space(wait->board, wait->heap, wait->item, wait->size);
     wait->woken = fm_clock_now();
     fm_store_release(&wait->result, result + 1);
     return NULL;
@@ -207,7 +208,7 @@ check_await(enum event event)
     struct fm_value value;
     void *bytes;
     struct fm_board *board = make_fed_board();
-    struct wait wait = {.board = board, .item = 3, .size = 8000};
+    struct wait wait = {.board = board, .heap = &heap, .item = 3, .size = 8000};
     fm_heap_init(&heap, &board->arena, 1);
     CHECK_EQUAL(fm_board_reserve(board, &heap, 1, 8000, &value, &bytes), FM_STORE_DONE);
     pthread_t thread = test_thread(await_space, &wait);
@@ -242,18 +243,52 @@ check_await_slices(void)
     struct fm_board *board = make_fed_board();
     fm_heap_init(&heap, &board->arena, 1);
     int64_t start = fm_clock_now();
-    CHECK(fm_board_await_space(board, 3, 8000));
+    CHECK(fm_board_await_space(board, &heap, 3, 8000));
     CHECK(fm_clock_now() - start < FM_DOORBELL_SLICE / 2);
     CHECK_EQUAL(fm_board_reserve(board, &heap, 1, 8000, &value, &bytes), FM_STORE_DONE);
     start = fm_clock_now();
-    CHECK(fm_board_await_space(board, 3, 8000));
+    CHECK(fm_board_await_space(board, &heap, 3, 8000));
     CHECK(fm_clock_now() - start >= FM_DOORBELL_SLICE);
     fm_board_end(board);
     start = fm_clock_now();
-    CHECK(!fm_board_await_space(board, 3, 8000));
+    CHECK(!fm_board_await_space(board, &heap, 3, 8000));
     CHECK(fm_clock_now() - start < FM_DOORBELL_SLICE / 2);
     fm_heap_fini(&heap);
     fm_board_unmap(board);
+}
+
+/* Without an order no result may wait for an argument: only for results, which can be taken. */
+static void
+check_unordered_space(void)
+{
+    struct fm_board board;
+    struct fm_heap parents;
+    struct fm_heap workers;
+    struct fm_value argument = {0};
+    struct fm_value result = {0};
+    struct fm_value more = {0};
+    void *bytes;
+    struct fm_board_options options = {.workers = 1,
+                                       .buffersize = 8,
+                                       .unordered = true,
+                                       .total = FM_UNKNOWN_TOTAL,
+                                       .arena_limit = 10000};
+    CHECK_EQUAL(fm_board_map(&board, &options, NULL), 0);
+    fm_heap_init(&parents, &board.arena, 0);
+    fm_heap_init(&workers, &board.arena, 1);
+    for (uint64_t item = 0; item < 8; item++) {
+        fm_slots_argument(&board.slots, item)->number = item;
+    }
+    /* The first argument passes whatever its size, the next has to wait. */
+    CHECK_EQUAL(fm_board_reserve(&board, &parents, 0, 20000, &argument, &bytes), FM_STORE_DONE);
+    CHECK_EQUAL(fm_board_reserve(&board, &parents, 1, 100, &more, &bytes), FM_STORE_FULL);
+    CHECK_EQUAL(fm_board_reserve(&board, &workers, 5, 30000, &result, &bytes), FM_STORE_DONE);
+    CHECK_EQUAL(fm_board_reserve(&board, &workers, 0, 100, &more, &bytes), FM_STORE_FULL);
+    fm_board_drop(&board, &result);
+    CHECK_EQUAL(fm_board_reserve(&board, &workers, 6, 100, &more, &bytes), FM_STORE_DONE);
+    fm_heap_fini(&parents);
+    fm_heap_fini(&workers);
+    fm_board_unmap(&board);
 }
 
 static uint64_t
@@ -362,6 +397,7 @@ main(void)
     check_await(EVENT_RETURN);
     check_await(EVENT_HEAD);
     check_await(EVENT_END);
+    check_unordered_space();
     check_await_slices();
     check_consumed_wakes_feeder();
     check_consumed_wakes_workers();

@@ -21,7 +21,7 @@ make_ring(struct ring *ring, uint64_t buffersize, bool inherited, uint64_t total
     ring->memory = aligned_alloc(FM_CACHE_LINE, size);
     CHECK(ring->memory != NULL);
     memset(ring->memory, 0, size);
-    fm_slots_attach(&ring->slots, ring->memory, capacity, inherited);
+    fm_slots_attach(&ring->slots, ring->memory, capacity, inherited, false);
     fm_slots_init(&ring->slots, buffersize, total);
     return &ring->slots;
 }
@@ -237,6 +237,19 @@ check_item_to_await(void)
 }
 
 static void
+check_walk(const struct fm_slots *slots, enum fm_slot_phase phase, uint32_t worker,
+           const uint64_t *expected, size_t count)
+{
+    uint64_t item;
+    struct fm_slots_walk walk = fm_slots_walk(slots);
+    for (size_t i = 0; i < count; i++) {
+        CHECK(fm_slots_walk_to(slots, &walk, phase, worker, &item));
+        CHECK_EQUAL(item, expected[i]);
+    }
+    CHECK(!fm_slots_walk_to(slots, &walk, phase, worker, &item));
+}
+
+static void
 check_recovery(void)
 {
     struct ring ring;
@@ -249,16 +262,12 @@ check_recovery(void)
     }
     fm_slots_complete(slots, 2);
     fm_slots_complete(slots, 5);
-    static const uint64_t lost[] = {1, 3, 7};
-    uint64_t item = 0;
-    for (size_t i = 0; i < 3; i++) {
-        item = fm_slots_next_lost(slots, item, 4095);
-        CHECK_EQUAL(item, lost[i]);
-        item++;
-    }
-    CHECK_EQUAL(fm_slots_next_lost(slots, item, 4095), FM_UNKNOWN_TOTAL);
-    CHECK_EQUAL(fm_slots_next_lost(slots, 1, 0), 4);
-    CHECK_EQUAL(fm_slots_next_lost(slots, 0, 7), FM_UNKNOWN_TOTAL);
+    check_walk(slots, FM_SLOT_RUNNING, 4095, (const uint64_t[]){1, 3, 7}, 3);
+    check_walk(slots, FM_SLOT_RUNNING, 0, (const uint64_t[]){0, 4, 6}, 3);
+    check_walk(slots, FM_SLOT_RUNNING, 7, NULL, 0);
+    fm_slots_mark_retry(slots, 3, 4095);
+    check_walk(slots, FM_SLOT_RETRY, 4095, (const uint64_t[]){3}, 1);
+    check_walk(slots, FM_SLOT_RUNNING, 4095, (const uint64_t[]){1, 7}, 2);
     CHECK_EQUAL(fm_slots_next_unfinished(slots, 2), 3);
     CHECK_EQUAL(fm_slots_next_unfinished(slots, 5), 6);
     CHECK_EQUAL(fm_slots_next_unfinished(slots, 8), FM_UNKNOWN_TOTAL);
