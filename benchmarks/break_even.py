@@ -29,10 +29,10 @@ def make_groups(size: str) -> list[Group]:
     microseconds = pick(
         size,
         [0.5, 20.0],
-        [0.05, 0.1, 0.5, 1.5, 20.0, 1000.0],
+        [0.1, 1.5, 20.0, 1000.0],
         [0.05, 0.1, 0.2, 0.5, 1.5, 5.0, 20.0, 100.0, 1000.0],
     )
-    total = pick(size, 0.02, 0.15, 0.8, 2.0) * 1e6
+    total = pick(size, 0.02, 0.1, 0.8, 2.0) * 1e6
     calibration = Calibration()
     groups = []
     for each in microseconds:

@@ -33,7 +33,8 @@ class Host:
     def __init__(self, contender: str | None) -> None:
         environment = dict(os.environ)
         if contender == NAMESAKE:
-            environment["PYTHONPATH"] = str(NAMESAKE_FOLDER)
+            path = [str(NAMESAKE_FOLDER), environment.get("PYTHONPATH", "")]
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         self._process = subprocess.Popen(
             [sys.executable, "-B", str(HOST)],
             stdin=subprocess.PIPE,

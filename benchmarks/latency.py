@@ -90,7 +90,7 @@ QUESTION = Question(
     through a map that stays open, where the next is handed in when the last has come back. What
     reads its input ahead, or to the end before it yields anything, cannot do that; such contenders
     run into the time limit. Executors have submit for it.""",
-    Plot("bars", "us"),
+    Plot("bars"),
     make_groups,
     {"tiny": 5, "quick": 25, "standard": 60, "full": 120},
 )

@@ -40,7 +40,7 @@ def all_for_short_items(load: Load, few: Load, chunksizes: tuple[int, ...]) -> l
             chunked(label, load, chunksizes)
             for label in ("Pool.imap", "Pool.imap_unordered", "ProcessPoolExecutor")
         ),
-        *(chunked(label, few, chunksizes) for label in ("mpire", "pebble")),
+        chunked("mpire", few, chunksizes),
         entry("joblib", few, *grid(batch_size=["auto", chunksizes[-1]])),
         entry("ThreadPoolExecutor", few, *grid(workers=[1, CPUS])),
         entry(NAMESAKE, few, *grid(threads_limit=[CPUS, 4 * CPUS])),

@@ -61,7 +61,8 @@ def make_group(size: str, source: str, kind: str, count: int, few_count: int) ->
     if kind == "int":
         entries = all_for_short_items(load, few, CHUNKSIZES[size])
         plain = entry("Pool.imap", few, {"chunksize": 1})._replace(label="Pool.imap(fn, it)")
-        return Group(source, kind, [*entries, plain], weight=3)
+        pebble = chunked("pebble", few, CHUNKSIZES[size])
+        return Group(source, kind, [*entries, pebble, plain], weight=3)
     entries = [entry("map", load), entry("fast_map", load)]
     for label in ("Pool.imap", "ProcessPoolExecutor"):
         entries.append(chunked(label, load, CHUNKSIZES[size][-3:]))
@@ -129,7 +130,7 @@ QUESTION = Question(
     "tuple" are what it returns. The time is from the start of the workers to their end, divided by
     the number of items; contenders that take microseconds per item run over fewer. Lists and the
     values that generators hand over exist beforehand.""",
-    Plot("dots", "ns per item"),
+    Plot("dots"),
     make_groups,
     {"tiny": 10, "quick": 30, "standard": 300, "full": 600},
     find_targets,

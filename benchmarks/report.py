@@ -116,9 +116,14 @@ def machine_lines(documents: list[Document]) -> str:
     return "\n\n".join(dict.fromkeys(lines))
 
 
+def list_results(folder: Path) -> list[str]:
+    """What there are files of, in the order of the page; others than ours at the end."""
+    found = {path.stem for path in folder.glob("*.json")}
+    return [*filter(found.__contains__, QUESTIONS), *sorted(found.difference(QUESTIONS))]
+
+
 def write_results(folder: Path, page: Path) -> str:
-    paths = [folder / f"{name}.json" for name in QUESTIONS]
-    documents = [load(path) for path in paths if path.exists()]
+    documents = [load(folder / f"{name}.json") for name in list_results(folder)]
     if not documents:
         return "No results yet."
     parts = ["## Results", machine_lines(documents)]
@@ -154,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--output", type=Path, default=FOLDER, help="default: %(default)s")
     folder = parser.parse_args().output
-    update(folder, [name for name in QUESTIONS if (folder / f"{name}.json").exists()])
+    update(folder, list_results(folder))
 
 
 if __name__ == "__main__":

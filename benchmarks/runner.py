@@ -60,10 +60,10 @@ class Group(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """How a question is drawn: "lines" over numbers, or "dots" in one row for each x."""
+    """How a question is drawn: "lines" over x, "dots" in a row for each x, or "bars"."""
 
     kind: str
-    x: str
+    x: str = ""
     log_x: bool = True
     log_y: bool = True
     speedup_over: str | None = None
@@ -202,17 +202,21 @@ def print_group(group: Group, records: list[Record]) -> None:
         print(f"  {line}", flush=True)
 
 
+def is_asked_for(entry: Entry, only: list[str]) -> bool:
+    """What is no contender is what they are compared with."""
+    return entry.contender is None or entry.contender in only
+
+
 def choose(groups: list[Group], only: list[str]) -> list[Group]:
     """The groups with those contenders alone that were asked for."""
     if not only:
         return groups
-    known = {entry.label for group in groups for entry in group.entries}
-    if unknown := sorted(set(only) - known):
-        raise SystemExit(f"no contender {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     kept = [
-        group._replace(entries=[entry for entry in group.entries if entry.label in only])
+        group._replace(entries=[each for each in group.entries if is_asked_for(each, only)])
         for group in groups
     ]
+    if not any(group.entries for group in kept):
+        raise SystemExit(f"no contender here is one of: {', '.join(only)}")
     return [group for group in kept if group.entries]
 
 

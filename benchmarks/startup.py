@@ -98,7 +98,7 @@ QUESTION = Question(
     """A function that returns its argument, over two items with two workers, from the call to the
     last worker's end. joblib's processes are told to end. The forks are os.fork, os._exit in the
     child and os.waitpid, twice. Each value is a median within one process.""",
-    Plot("bars", "ms"),
+    Plot("bars"),
     make_groups,
     {"tiny": 5, "quick": 10, "standard": 40, "full": 80},
     find_targets,
