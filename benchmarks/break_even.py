@@ -66,7 +66,7 @@ QUESTION = Question(
     takes in map, which a loop is calibrated to beforehand. (An empty function may take longer than
     the shortest.) The time includes start and end of the workers, but for joblib, which keeps
     them.""",
-    Plot("lines", "microseconds of work per item", log_y=True, speedup_over="map"),
+    Plot("lines", "microseconds of work per item", log_y=False, speedup_over="map"),
     make_groups,
     {"tiny": 5, "quick": 25, "standard": 270, "full": 600},
     find_targets,

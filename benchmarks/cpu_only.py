@@ -6,7 +6,17 @@ python benchmarks/cpu_only.py [--quick]
 from contenders import CPUS, NAMESAKE
 from host import Task
 from lineup import Load, entry
-from mixed import IDEAL, ideal_entries, lead, loop, name_panel, time_ideal, time_ideal_busy
+from mixed import (
+    IDEAL,
+    LIMIT,
+    MORE_SECONDS,
+    ideal_entries,
+    lead,
+    loop,
+    name_panel,
+    time_ideal,
+    time_ideal_busy,
+)
 from results import SECONDS, Results, Target
 from runner import Entry, Group, Plot, Question, grid, pick, run_question
 
@@ -24,7 +34,7 @@ def make_entries(count: int, steps: int, rehearsed: int) -> list[Entry]:
     parameters = {"count": count, "seconds": 0.0, "steps": steps}
     load = Load(parameters, 1.0)
     options = {
-        "limit": 4 * time_ideal(**parameters, repeat=3) + 10,
+        "limit": LIMIT * time_ideal(count, 0, steps, 3) + MORE_SECONDS,
         "rehearsal": {**parameters, "count": rehearsed},
     }
     chunks = grid(chunksize=[1, 4, 16])
@@ -46,7 +56,7 @@ def make_groups(size: str) -> list[Group]:
     steps = pick(size, 10**4, 10**5, 10**6)
     panel = name_panel(0, steps)
     return [
-        Group(panel, count, make_entries(count, steps, min(counts)), SECONDS, count)
+        Group(panel, count, make_entries(count, steps, min(counts)), SECONDS, count, 1)
         for count in counts
     ]
 

@@ -10,13 +10,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from contenders import CONTENDERS, NotInstalled, Start
 
 
-class Task(NamedTuple):
+@dataclass(frozen=True)
+class Task:
     """What is mapped: the function, what makes its input, and how many results there must be."""
 
     fn: Callable[[Any], Any]
@@ -51,16 +53,14 @@ def rehearse_task(start: Start, task: Task) -> float:
 
 
 def measure(request: dict[str, Any]) -> float:
-    name = request["contender"]
-    start = partial(CONTENDERS[name], **request["settings"]) if name else None
-    module, parameters = request["module"], request["parameters"]
+    """By the question's own function, if it names one; what is no contender has no settings."""
+    module, parameters, name = request["module"], request["parameters"], request["contender"]
+    start: list[Any] = [partial(CONTENDERS[name], **request["settings"])] if name else []
     if request["measure"] is not None:
-        found: float = getattr(importlib.import_module(module), request["measure"])(
-            *([start] if start else []), **parameters
-        )
-        return found
+        own = getattr(importlib.import_module(module), request["measure"])
+        return float(own(*start, **parameters))
     act = rehearse_task if request["rehearsal"] else time_task
-    return act(start, make_task(module, json.dumps(parameters)))
+    return act(*start, make_task(module, json.dumps(parameters)))
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def make_entries(count: int, seconds: float, steps: int, rehearsed: int) -> list
     parameters = {"count": count, "seconds": seconds, "steps": steps}
     load = Load(parameters, 1.0)
     options = {
-        "limit": LIMIT * time_ideal(**parameters, repeat=3) + MORE_SECONDS,
+        "limit": LIMIT * time_ideal(count, seconds, steps, 3) + MORE_SECONDS,
         "rehearsal": {**parameters, "count": rehearsed},
     }
     processes = grid(workers=[16, 64, 256])
@@ -112,7 +112,7 @@ def make_groups(size: str) -> list[Group]:
     seconds, steps = pick(size, (0.05, 10**4), (0.3, 10**5), (1.0, 10**6))
     panel = name_panel(seconds, steps)
     return [
-        Group(panel, count, make_entries(count, seconds, steps, min(counts)), SECONDS, count)
+        Group(panel, count, make_entries(count, seconds, steps, min(counts)), SECONDS, count, 1)
         for count in counts
     ]
 

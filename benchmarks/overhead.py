@@ -43,7 +43,7 @@ def make_task(source: str, kind: str, count: int) -> Task:
     """The values are there before the time runs: a generator only hands them over."""
     if source == "range":
         return Task(FUNCTIONS.get(kind, identity), lambda: range(count), count)
-    values: Sequence[object] = range(count)
+    values: Sequence[Any] = range(count)
     if kind in MAKERS:
         values = list(map(MAKERS[kind], values))
     elif source == "list":

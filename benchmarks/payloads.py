@@ -61,12 +61,12 @@ def time_copy(size: int, count: int) -> float:
 
 
 def make_entries(direction: str, kind: str, size: int, total: int) -> list[Entry]:
-    def load(most: int) -> Load:
-        count = max(2, min(total // size, most))
+    def load(most: int, part: int) -> Load:
+        count = max(4 // part, 2, min(total // part // size, most))
         parameters = {"direction": direction, "kind": kind, "size": size, "count": count}
         return Load(parameters, float(count * size))
 
-    many, few = load(100_000), load(2_000)
+    many, few = load(100_000, 1), load(2_000, 4)
     copied = {"size": size, "count": many.parameters["count"]}
     chunksizes = grid(chunksize=[1, 16] if size < MIB else [1])
     entries = [

@@ -9,7 +9,9 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from contenders import NAMESAKE
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from results import Record, Results, X, show
 
@@ -124,13 +126,22 @@ def draw_bars(axes: Axes, panel: str, results: Results, plot: dict[str, Any], st
     axes.set_xlabel(records[0].unit)
 
 
+def draw_legend(figure: Figure, parts: list[Axes]) -> None:
+    """Below all parts, each contender once."""
+    handles: dict[str, Artist] = {}
+    for axes in parts:
+        found, labels = axes.get_legend_handles_labels()
+        handles |= dict(zip(labels, found, strict=True))
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=4)
+
+
 def draw(facts: dict[str, Any], results: Results, path: Path) -> None:
     plot, styles, panels = facts["plot"], choose_styles(results), results.panels()
     kind = plot["kind"]
     rows = list(dict.fromkeys((record.panel, record.x) for record in results))
     columns = 1 if kind == "dots" else min(len(panels), 2)
     lines = 1 if kind == "dots" else -(-len(panels) // columns)
-    height = 1.5 + 0.45 * len(rows) if kind == "dots" else 1.5 + 3.5 * lines
+    height = 1.5 + 0.45 * len(rows) if kind == "dots" else (1.5 if lines > 1 else 2.5) + 3.5 * lines
     figure, grid = plt.subplots(
         lines, columns, figsize=(WIDTH, height), squeeze=False, layout="constrained"
     )
@@ -148,9 +159,6 @@ def draw(facts: dict[str, Any], results: Results, path: Path) -> None:
         for axes in parts[len(panels) :]:
             axes.set_visible(False)
     if kind != "bars":
-        handles = {}
-        for axes in parts:
-            handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=4)
+        draw_legend(figure, parts)
     figure.savefig(path, dpi=110)
     plt.close(figure)

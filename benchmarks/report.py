@@ -51,7 +51,7 @@ def describe_cell(record: Record | None, own: float | None) -> str:
         return ""
     if record.median is None:
         return record.failure or "not measured"
-    ratio = f" ({record.median / own:.2f})" if own and record.label != "fast_map" else ""
+    ratio = f" ({show(record.median / own)})" if own and record.label != "fast_map" else ""
     return show(record.median) + ratio
 
 

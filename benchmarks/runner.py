@@ -57,6 +57,7 @@ class Group(NamedTuple):
     entries: list[Entry]
     unit: Unit = NS_PER_ITEM
     weight: float = 1.0  # its part of the question's time
+    least: int | None = None  # fewer repetitions than usual, where a run takes long
 
 
 class Plot(NamedTuple):
@@ -195,7 +196,7 @@ def print_group(group: Group, records: list[Record]) -> None:
         if median is None:
             rows.append([record.label, record.failure or "", "", ""])
             continue
-        ratio = f"{median / own:.2f} x fast_map" if own else ""
+        ratio = f"{show(median / own)} x fast_map" if own else ""
         settings = " ".join(f"{key}={value}" for key, value in record.settings.items())
         rows.append([record.label, f"{show(median)} {record.unit}", ratio, settings])
     for line in align(rows):
@@ -232,7 +233,7 @@ def measure_groups(question: Question, options: argparse.Namespace) -> Results:
         for number, group in enumerate(groups):
             left = deadline - time.monotonic()
             part = group.weight / sum(later.weight for later in groups[number:])
-            records = session.run_group(group, left * part, least, most)
+            records = session.run_group(group, left * part, min(least, group.least or least), most)
             print_group(group, records)
             results.records += records
     finally:

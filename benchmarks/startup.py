@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from contenders import NAMESAKE, Start
+from contenders import NAMESAKE, Start, import_peer
 from results import MILLISECONDS, Results, Target
 from runner import Entry, Group, Plot, Question, pick, run_question
 
@@ -45,9 +45,7 @@ def time_joblib(start: Start, repeat: int) -> float:
 
     def map_and_end() -> None:
         map_two(start)
-        from joblib.externals.loky import get_reusable_executor
-
-        get_reusable_executor().shutdown(wait=True)
+        import_peer("joblib.externals.loky").get_reusable_executor().shutdown(wait=True)
 
     return median_time(map_and_end, repeat)
 
@@ -69,16 +67,18 @@ def time_forks(repeat: int) -> float:
 
 def make_groups(size: str) -> list[Group]:
     repeat = {"repeat": pick(size, 3, 10, 30)}
+    # Its processes start as slowly as an interpreter does.
+    few = {"repeat": 3}
     two = ({"workers": 2},)
     own_settings = {"fast_map": ({"procs_limit": 2},), NAMESAKE: ({"threads_limit": 2},)}
     peers = ["fast_map", "Pool.imap", "ProcessPoolExecutor", "ThreadPoolExecutor"]
     peers += ["mpire", "pebble", "joblib", NAMESAKE]
     entries = [Entry(FORKS, None, repeat, measure="time_forks")]
     for name in peers:
-        measure = "time_joblib" if name == "joblib" else "time_start"
+        measure, load = ("time_joblib", few) if name == "joblib" else ("time_start", repeat)
         label = POOL if name == "Pool.imap" else name
         candidates = own_settings.get(name, two)
-        entries.append(Entry(label, name, repeat, candidates=candidates, measure=measure))
+        entries.append(Entry(label, name, load, candidates=candidates, measure=measure))
     return [Group(PANEL, "2 items", entries, MILLISECONDS)]
 
 
