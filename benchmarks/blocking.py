@@ -18,8 +18,9 @@ LIMIT = {"tiny": 5.0, "quick": 5.0, "standard": 15.0, "full": 60.0}
 MOST_BY_TURNS = 5000
 
 
-def sleep_for(seconds: float) -> None:
+def sleep_for(seconds: float) -> float:
     time.sleep(seconds)
+    return seconds
 
 
 def make_task(count: int, seconds: float) -> Task:

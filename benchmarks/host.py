@@ -60,7 +60,7 @@ def measure(request: dict[str, Any]) -> float:
         own = getattr(importlib.import_module(module), request["measure"])
         return float(own(*start, **parameters))
     act = rehearse_task if request["rehearsal"] else time_task
-    return act(*start, make_task(module, json.dumps(parameters)))
+    return act(start[0], make_task(module, json.dumps(parameters)))
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:

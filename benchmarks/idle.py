@@ -20,9 +20,10 @@ MEMORY = "memory of all processes meanwhile"
 SETTLE = 0.5
 
 
-def sleep_for(seconds: float) -> None:
+def sleep_for(seconds: float) -> float:
     if seconds:
         time.sleep(seconds)
+    return seconds
 
 
 class Watcher(threading.Thread):

@@ -30,16 +30,17 @@ def name_panel(seconds: float, steps: int) -> str:
 PANEL = name_panel(1.0, 10**6)
 
 
-def loop(steps: int) -> None:
+def loop(steps: int) -> int:
     for _ in range(steps):
         pass
+    return steps
 
 
-def wait_and_loop(what: tuple[float, int]) -> None:
+def wait_and_loop(what: tuple[float, int]) -> int:
     seconds, steps = what
     if seconds:
         time.sleep(seconds)
-    loop(steps)
+    return loop(steps)
 
 
 def make_task(count: int, seconds: float, steps: int) -> Task:

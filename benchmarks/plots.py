@@ -12,7 +12,7 @@ from contenders import NAMESAKE
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from results import Record, Results, X, show
 
 COLOURS = {
@@ -30,6 +30,14 @@ COLOURS = {
 MORE_COLOURS = ["#393b79", "#bcbd22", "#637939", "#ad494a", "#a55194", "#8c6d31"]
 MARKERS = "os^vD<>pXP*hd8"
 WIDTH = 10.0
+AXIS_LABELS = {
+    "s": "time (s)",
+    "ms": "time (ms)",
+    "us": "time (us)",
+    "MiB": "memory (MiB)",
+    "GB/s": "rate (GB/s)",
+    "ns per item": "time per item (ns)",
+}
 
 
 def choose_styles(results: Results) -> dict[str, dict[str, Any]]:
@@ -41,15 +49,21 @@ def choose_styles(results: Results) -> dict[str, dict[str, Any]]:
         colour = COLOURS.get(label) or next(more)
         styles[label] = {"color": colour, "marker": MARKERS[number % len(MARKERS)]}
         if label.startswith("ideal"):
-            styles[label] = {"color": "#555555", "linestyle": "--", "marker": ""}
+            dashes = "--" if label == "ideal" else ":"
+            styles[label] = {"color": "#555555", "linestyle": dashes, "marker": ""}
         if label == "fast_map":
             styles[label] |= {"linewidth": 2.5, "zorder": 3}
     return styles
 
 
-def name_ticks(axis: Any) -> None:
-    """Plain numbers, not powers of ten."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+def scale_logarithmically(axes: Axes, direction: str) -> None:
+    """With plain numbers, not powers of ten; and more of them where there are few decades."""
+    axes.set(**{f"{direction}scale": "log"})
+    low, high = getattr(axes, f"get_{direction}lim")()
+    axis = getattr(axes, f"{direction}axis")
+    if high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -72,18 +86,16 @@ def draw_lines(axes: Axes, panel: str, results: Results, plot: dict[str, Any], s
             axes.plot(*zip(*points, strict=True), label=label, markersize=4, **styles[label])
     unit = next(record.unit for record in results if record.panel == panel)
     speedup = plot["speedup_over"]
-    axes.set_ylabel(f"times as fast as {speedup}" if speedup else unit)
+    axes.set_ylabel(f"times as fast as {speedup}" if speedup else AXIS_LABELS[unit])
     axes.set_xlabel(plot["x"])
     if plot["log_x"]:
-        axes.set_xscale("log")
-        name_ticks(axes.xaxis)
+        scale_logarithmically(axes, "x")
         if len(results.xs(panel)) <= 8:
             axes.set_xticks(results.xs(panel))
             axes.minorticks_off()
         axes.tick_params(axis="x", labelrotation=35)
     if plot["log_y"]:
-        axes.set_yscale("log")
-        name_ticks(axes.yaxis)
+        scale_logarithmically(axes, "y")
 
 
 def draw_dots(axes: Axes, rows: list[tuple[str, X]], results: Results, styles: Any) -> None:
@@ -99,9 +111,8 @@ def draw_dots(axes: Axes, rows: list[tuple[str, X]], results: Results, styles: A
             axes.plot(*zip(*found, strict=True), label=label, **{**style, "linestyle": ""})
     axes.set_yticks(range(len(rows)), [f"{panel}: {x}" for panel, x in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel(next(record.unit for record in results))
-    axes.set_xscale("log")
-    name_ticks(axes.xaxis)
+    axes.set_xlabel(AXIS_LABELS[next(record.unit for record in results)])
+    scale_logarithmically(axes, "x")
 
 
 def draw_bars(axes: Axes, panel: str, results: Results, plot: dict[str, Any], styles: Any) -> None:
@@ -116,14 +127,13 @@ def draw_bars(axes: Axes, panel: str, results: Results, plot: dict[str, Any], st
         text = show(value) if record.median is not None else record.failure or "not measured"
         axes.text(value or start, row, f" {text}", va="center", fontsize=8)
     if plot["log_x"]:
-        axes.set_xscale("log")
-        name_ticks(axes.xaxis)
         axes.set_xlim(start, max([*values, least]) * 8)
+        scale_logarithmically(axes, "x")
     else:
         axes.set_xlim(0, max([*values, least]) * 1.25)
     axes.set_yticks(range(len(records)), [record.label for record in records])
     axes.invert_yaxis()
-    axes.set_xlabel(records[0].unit)
+    axes.set_xlabel(AXIS_LABELS[records[0].unit])
 
 
 def draw_legend(figure: Figure, parts: list[Axes]) -> None:
