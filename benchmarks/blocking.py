@@ -63,7 +63,7 @@ QUESTION = Question(
     64 and 256 processes.""",
     Plot("lines", "tasks"),
     make_groups,
-    {"tiny": 5, "quick": 25, "standard": 200, "full": 600},
+    {"tiny": 5, "quick": 20, "standard": 200, "full": 600},
     find_targets,
 )
 

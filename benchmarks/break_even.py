@@ -68,7 +68,7 @@ QUESTION = Question(
     them.""",
     Plot("lines", "microseconds of work per item", log_y=False, speedup_over="map"),
     make_groups,
-    {"tiny": 5, "quick": 25, "standard": 270, "full": 600},
+    {"tiny": 5, "quick": 20, "standard": 270, "full": 600},
     find_targets,
 )
 

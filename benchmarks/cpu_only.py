@@ -79,7 +79,7 @@ QUESTION = Question(
     well, without the second.""",
     Plot("lines", "tasks"),
     make_groups,
-    {"tiny": 5, "quick": 20, "standard": 220, "full": 600},
+    {"tiny": 5, "quick": 12, "standard": 220, "full": 600},
     find_targets,
 )
 

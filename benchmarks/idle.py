@@ -130,7 +130,7 @@ QUESTION = Question(
     the input does not end before the long task does.""",
     Plot("bars"),
     make_groups,
-    {"tiny": 5, "quick": 25, "standard": 160, "full": 300},
+    {"tiny": 5, "quick": 20, "standard": 160, "full": 300},
     find_targets,
 )
 

@@ -12,7 +12,7 @@ from results import MIB, Results, Target
 from runner import Entry, Group, Plot, Question, pick, run_question
 
 TIME = "a function that returns its argument, over a range"
-MEMORY = "memory of all processes when nine tenths of the results have come"
+MEMORY = "memory after nine tenths of the results"
 LARGEST, COMPARED = 10**8, 10**6
 
 
@@ -91,7 +91,7 @@ QUESTION = Question(
     alone.""",
     Plot("lines", "items"),
     make_groups,
-    {"tiny": 5, "quick": 15, "standard": 150, "full": 1200},
+    {"tiny": 5, "quick": 10, "standard": 120, "full": 1200},
     find_targets,
 )
 

@@ -92,7 +92,7 @@ QUESTION = Question(
     run into the time limit. Executors have submit for it.""",
     Plot("bars"),
     make_groups,
-    {"tiny": 5, "quick": 25, "standard": 60, "full": 120},
+    {"tiny": 5, "quick": 20, "standard": 60, "full": 120},
 )
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ QUESTION = Question(
     gets no threads_limit. The peers' settings are those that were best with 120 tasks.""",
     Plot("lines", "tasks"),
     make_groups,
-    {"tiny": 5, "quick": 30, "standard": 540, "full": 2400},
+    {"tiny": 5, "quick": 20, "standard": 540, "full": 2400},
     find_targets,
 )
 

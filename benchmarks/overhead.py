@@ -132,7 +132,7 @@ QUESTION = Question(
     values that generators hand over exist beforehand.""",
     Plot("dots"),
     make_groups,
-    {"tiny": 10, "quick": 30, "standard": 300, "full": 600},
+    {"tiny": 10, "quick": 25, "standard": 280, "full": 600},
     find_targets,
 )
 

@@ -125,7 +125,7 @@ QUESTION = Question(
     that has been touched before. Higher is better.""",
     Plot("lines", "KiB per item"),
     make_groups,
-    {"tiny": 5, "quick": 30, "standard": 330, "full": 600},
+    {"tiny": 5, "quick": 20, "standard": 250, "full": 600},
     find_targets,
 )
 

@@ -47,7 +47,7 @@ QUESTION = Question(
     on the CPUs that there are. The time includes their start and end.""",
     Plot("lines", "worker processes"),
     make_groups,
-    {"tiny": 5, "quick": 15, "standard": 120, "full": 300},
+    {"tiny": 5, "quick": 10, "standard": 100, "full": 300},
 )
 
 if __name__ == "__main__":

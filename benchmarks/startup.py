@@ -100,7 +100,7 @@ QUESTION = Question(
     child and os.waitpid, twice. Each value is a median within one process.""",
     Plot("bars"),
     make_groups,
-    {"tiny": 5, "quick": 10, "standard": 40, "full": 80},
+    {"tiny": 5, "quick": 8, "standard": 40, "full": 80},
     find_targets,
 )
 

@@ -59,7 +59,7 @@ QUESTION = Question(
     the number of CPUs. The time includes start and end of the workers, but for joblib's.""",
     Plot("bars", log_x=False),
     make_groups,
-    {"tiny": 5, "quick": 15, "standard": 80, "full": 200},
+    {"tiny": 5, "quick": 8, "standard": 80, "full": 200},
     find_targets,
 )
 
