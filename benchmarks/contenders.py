@@ -115,6 +115,8 @@ def pebble(workers: int = CPUS, chunksize: int = 1) -> Iterator[Run]:
 
 
 NAMESAKE = "fast_map of PyPI"
+# Only the first of their maps starts processes, which later ones find there.
+KEEP_WORKERS = ("joblib",)
 CONTENDERS: dict[str, Start] = {
     "map": builtin_map,
     "fast_map": fast_map,

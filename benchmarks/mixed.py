@@ -17,6 +17,7 @@ COUNTS = (120, 230, 446, 877, 1744)
 IDEAL = "ideal"
 IDEAL_BUSY = "ideal, all CPUs busy"
 PEERS = ("Pool.imap", "ProcessPoolExecutor", "ThreadPoolExecutor", "mpire", "joblib", NAMESAKE)
+BACKENDS = ["loky", "threading"]
 # How many times the ideal a contender may take, and so many seconds more.
 LIMIT, MORE_SECONDS = 2.5, 10.0
 
@@ -104,7 +105,7 @@ def make_entries(count: int, seconds: float, steps: int, rehearsed: int) -> list
         entry("ProcessPoolExecutor", load, *processes, **options),
         entry("mpire", load, *processes, **options),
         entry("ThreadPoolExecutor", load, *grid(workers=[64, 2000]), **options),
-        entry("joblib", load, *grid(workers=[16, 64], batch_size=[1]), **options),
+        entry("joblib", load, *grid(workers=[16, 64], backend=BACKENDS, batch_size=[1]), **options),
     ]
 
 

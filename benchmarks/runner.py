@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import report
+from contenders import KEEP_WORKERS
 from hosts import Failure, Host, TimedOut
 from machine import describe_machine
 from results import NS_PER_ITEM, Record, Results, Target, Unit, X, align, save, show
@@ -131,6 +132,8 @@ class Session:
             if best:
                 limit = min(limit, max(LEAST_PATIENCE, PATIENCE * best[0]))
             try:
+                if entry.contender in KEEP_WORKERS:
+                    self.ask(entry, settings, entry.limit, rehearsal=True)
                 taken = self.ask(entry, settings, limit, rehearsal=True)
             except Failure as error:
                 failure = error
