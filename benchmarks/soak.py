@@ -17,7 +17,8 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from processes import Process, list_processes
 
 from fast_map import FastMap, WorkerCrashed, fast_map
 
@@ -78,26 +79,6 @@ def work(value: object) -> object:
 
 
 # ---- processes ----
-
-
-class Process(NamedTuple):
-    pid: int
-    name: str
-    state: str
-    parent: int
-
-
-def list_processes() -> list[Process]:
-    found = []
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{entry}/stat", errors="replace") as file:
-                head, _, tail = file.read().rpartition(")")
-        except OSError:
-            continue
-        state, parent = tail.split()[:2]
-        found.append(Process(int(entry), head.partition("(")[2], state, int(parent)))
-    return found
 
 
 def find_below(ancestor: int) -> list[Process]:
