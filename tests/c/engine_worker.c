@@ -1,4 +1,4 @@
-#include "engine.h"
+#include "engine_value.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -13,7 +13,8 @@ raise_to(fm_atomic_u32 *field, uint32_t value)
     }
 }
 
-static void
+/* False if the engine has ended before there was room for the result. */
+static bool
 run_item(struct engine *engine, unsigned worker, unsigned thread, uint64_t item)
 {
     struct engine_shared *shared = engine->shared;
@@ -26,17 +27,18 @@ run_item(struct engine *engine, unsigned worker, unsigned thread, uint64_t item)
     raise_to(&shared->peak, fm_add_relaxed(&shared->running, 1) + 1);
     raise_to(&shared->most_thread, thread);
     if (slots->arguments != NULL) {
-        argument = fm_slots_argument(slots, item)->value.as.integer;
+        argument = engine_load(engine, &fm_slots_argument(slots, item)->value);
         CHECK_EQUAL(argument, engine_argument(item));
     }
     if (engine->options.run != NULL) {
         engine->options.run(engine, worker, item);
     }
-    struct fm_value value = {.form = FM_FORM_INLINE, .outcome = FM_OUTCOME_RESULT};
-    value.as.integer = argument ^ (int64_t)ENGINE_SECRET;
+    struct fm_value value;
+    bool stored = engine_store(engine, item, argument ^ (int64_t)ENGINE_SECRET, &value);
     fm_slots_at(slots, item)->value = value;
     (void)fm_add_relaxed(&shared->running, UINT32_MAX);
     watch_touch();
+    return stored;
 }
 
 void
@@ -53,7 +55,7 @@ void
 engine_run_item(struct engine *engine, unsigned worker, uint64_t item)
 {
     struct fm_doorbell *consumer = &engine->board.slots.shared->consumer;
-    run_item(engine, worker, 0, item);
+    CHECK(run_item(engine, worker, 0, item));
     fm_slots_complete(&engine->board.slots, item);
     fm_fence_seq_cst();
     if (fm_doorbell_wanted(consumer) == item) {
@@ -74,7 +76,9 @@ run_thread(void *context, struct fm_pool_thread *thread)
     while (fm_pool_wait(thread, &item)) {
         do {
             fm_pool_note_begin(thread, item);
-            run_item(engine, at->worker, thread->number, item);
+            if (!run_item(engine, at->worker, thread->number, item)) {
+                break;
+            }
             fm_pool_note_end(thread);
             fm_pool_complete(thread, item);
             if (engine->options.dawdles) {
@@ -114,11 +118,12 @@ static void
 prepare_stack(struct fm_pool *pool)
 {
     struct sigaction action = {.sa_handler = write_stack, .sa_flags = SA_RESTART};
-    stack_fd = memfd_create("stack", MFD_CLOEXEC);
-    CHECK(stack_fd >= 0);
+    pool->stack_fd = stack_fd = memfd_create("stack", MFD_CLOEXEC);
+    if (stack_fd < 0) {
+        return;
+    }
     CHECK_EQUAL(sigaction(SIGUSR2, &action, NULL), 0);
     pool->stack_signal = SIGUSR2;
-    pool->stack_fd = stack_fd;
 }
 
 /* A timer of the kernel's, so that no other process can be hit. */
@@ -165,17 +170,40 @@ set_up_pool(struct fm_pool *pool, struct engine_worker *at)
 }
 
 static void
+set_up_heap(struct engine_worker *at)
+{
+    struct engine *engine = at->engine;
+    if (engine->options.payload > 0) {
+        fm_heap_init(&engine->heap, &engine->board.arena, at->worker + 1);
+        if (at->is_successor) {
+            fm_board_adopt_heap(&engine->board, &engine->heap);
+        }
+    }
+}
+
+static void
+check_set_up(const struct engine *engine, bool done)
+{
+    if (!done && engine->options.may_fail) {
+        _exit(ENGINE_EXIT_UNFIT);
+    }
+    CHECK(done);
+}
+
+static void
 run_pool(struct fm_pool *pool, struct engine_worker *at)
 {
-    const struct engine_options *options = &at->engine->options;
+    struct engine *engine = at->engine;
+    const struct engine_options *options = &engine->options;
     set_up_pool(pool, at);
-    CHECK_EQUAL(fm_pool_init(pool), 0);
+    set_up_heap(at);
+    check_set_up(engine, fm_pool_init(pool) == 0);
     if (options->threads > 1) {
         unsigned more = options->threads - 1;
-        CHECK_EQUAL(fm_pool_add_threads(pool, more), more);
+        check_set_up(engine, fm_pool_add_threads(pool, more) == more);
     }
     if (options->supervised) {
-        CHECK_EQUAL(fm_supervisor_start(pool), 0);
+        check_set_up(engine, fm_supervisor_start(pool) == 0);
     }
     run_thread(at, &pool->main_thread);
 }
