@@ -14,6 +14,11 @@
 /* A kill is repeated after that time, though one should do. */
 #define KILL_GRACE_MS 1000
 
+/* How often it is tried to start a successor, and how long in between, where the system grants no
+ * process or no descriptor: shortages pass. */
+#define START_ATTEMPTS 10
+#define START_PAUSE_MS 10
+
 /* Workers that die this often in a row before they have set themselves up won't ever. */
 #define STILLBORN_MOST 10
 
@@ -99,6 +104,35 @@ collect_exit(struct fm_monitor *monitor, const struct fm_monitored *ended)
                                : fm_nursery_reap(&monitor->nursery, ended->pid);
 }
 
+/* 0 or -errno. */
+static int
+fork_watched(struct fm_monitor *monitor, unsigned worker)
+{
+    pid_t pid = fm_nursery_fork(&monitor->nursery, worker);
+    int result = pid < 0 ? pid : watch(&monitor->workers[worker], pid);
+    if (pid > 0 && result < 0) {
+        /* It has run nothing: it waits until it is watched. */
+        (void)kill(pid, SIGKILL);
+        (void)fm_nursery_reap(&monitor->nursery, pid);
+    }
+    return result;
+}
+
+/* Less patient where it is wished that all end. */
+static bool
+fork_watched_patiently(struct fm_monitor *monitor, unsigned worker)
+{
+    struct pollfd close = {.fd = monitor->close_fd, .events = POLLIN};
+    int result = fork_watched(monitor, worker);
+    for (unsigned i = 1; i < START_ATTEMPTS && result < 0 && monitor->nursery.usable; i++) {
+        if (poll(&close, 1, START_PAUSE_MS) > 0) {
+            break;
+        }
+        result = fork_watched(monitor, worker);
+    }
+    return result == 0;
+}
+
 static bool
 start_successor(struct fm_monitor *monitor, unsigned worker)
 {
@@ -112,14 +146,7 @@ start_successor(struct fm_monitor *monitor, unsigned worker)
     fm_store_relaxed(&entry->started, 0);
     fm_store_relaxed(&entry->active, 0);
     fm_doorbell_disarm(&entry->work);
-    pid_t pid = fm_nursery_fork(&monitor->nursery, worker);
-    if (pid < 0) {
-        return false;
-    }
-    if (watch(ended, pid) < 0) {
-        /* It has run nothing: it waits until it is watched. */
-        (void)kill(pid, SIGKILL);
-        (void)fm_nursery_reap(&monitor->nursery, pid);
+    if (!fork_watched_patiently(monitor, worker)) {
         return false;
     }
     ended->is_successor = true;
