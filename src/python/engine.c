@@ -19,6 +19,12 @@ set_system_error(int error, const char *what, const char *remedy)
     return NULL;
 }
 
+static bool
+await_space(struct fm_engine *engine, uint64_t item, uint64_t size)
+{
+    return fm_board_await_space(&engine->board, item, size);
+}
+
 struct fm_engine *
 fm_engine_new(const struct fm_board_options *options, const struct fm_monitor_options *monitoring)
 {
@@ -47,6 +53,7 @@ fm_engine_new(const struct fm_board_options *options, const struct fm_monitor_op
     engine->references = 1;
     engine->workers = options->workers;
     engine->may_rerun = monitoring->replaces;
+    engine->await_space = await_space;
     engine->generation = fm_process_generation();
     fm_heap_init(&engine->heap, &engine->board.arena, 0);
     return engine;

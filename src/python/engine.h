@@ -26,6 +26,9 @@ struct fm_engine {
     bool may_rerun;    /* an item may be run again, and must find its argument as it was */
     sigset_t signals;  /* the mask of the thread that forked, for the workers */
     bool running;      /* workers were forked and not yet stopped */
+    /* How a thread waits for room in the arena: fm_board_await_space, or something around it. Called
+     * without the GIL. */
+    bool (*await_space)(struct fm_engine *engine, uint64_t item, uint64_t size);
 };
 
 /* What a worker does with its life, from right after the fork; does not return. */
