@@ -1,5 +1,7 @@
 #include "engine_stream.h"
 
+#include "shm.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -171,8 +173,9 @@ start_feeder(struct engine *engine)
     return -pthread_create(&engine->feeder, NULL, engine_feed, engine);
 }
 
+/* What is `shared` stays for the test to look at. */
 static int
-map_board(struct engine *engine)
+map_memory(struct engine *engine)
 {
     const struct engine_options *options = &engine->options;
     struct fm_board_options board = {
@@ -182,7 +185,11 @@ map_board(struct engine *engine)
         .total = options->inherited ? options->items : FM_UNKNOWN_TOTAL,
         .arena_limit = options->arena_limit > 0 ? options->arena_limit : FM_ARENA_DEFAULT_LIMIT,
     };
-    int result = fm_board_map(&engine->board, &board);
+    size_t size = sizeof *engine->shared + options->items * sizeof(uint32_t);
+    int result = fm_shm_map(size, (void **)&engine->shared);
+    if (result == 0) {
+        result = fm_board_map(&engine->board, &board);
+    }
     if (result == 0) {
         CHECK_EQUAL(engine->board.slots.mask, fm_slots_capacity(options->buffersize) - 1);
         fm_heap_init(&engine->heap, &engine->board.arena, 0);
@@ -233,9 +240,8 @@ engine_try_start(struct engine *engine, const struct engine_options *options)
     memset(engine, 0, sizeof *engine);
     engine->options = *options;
     engine->seed = 88172645463325252u + options->buffersize;
-    engine->shared = test_map(sizeof *engine->shared + options->items * sizeof(uint32_t));
     fm_moderation_init(&engine->moderation);
-    int result = map_board(engine);
+    int result = map_memory(engine);
     if (result < 0) {
         return result;
     }

@@ -51,6 +51,9 @@ choose_burst(struct engine *engine, uint64_t published)
     struct engine_options *options = &engine->options;
     struct fm_slots *slots = &engine->board.slots;
     uint64_t most = options->burst > 0 ? options->burst : 16;
+    if (options->payload > 0) {
+        most = 1; /* one that waits for space must not hold back those before it */
+    }
     uint64_t end = options->items;
     uint64_t count = 1 + test_random(&engine->seed) % most;
     if (options->pause_at > published) {

@@ -13,9 +13,8 @@ raise_to(fm_atomic_u32 *field, uint32_t value)
     }
 }
 
-/* False if the engine has ended before there was room for the result. */
-static bool
-run_item(struct engine *engine, unsigned worker, unsigned thread, uint64_t item)
+static void
+run_item(struct engine *engine, unsigned worker, unsigned thread, uint64_t item, int64_t *result)
 {
     struct engine_shared *shared = engine->shared;
     struct fm_slots *slots = &engine->board.slots;
@@ -33,11 +32,31 @@ run_item(struct engine *engine, unsigned worker, unsigned thread, uint64_t item)
     if (engine->options.run != NULL) {
         engine->options.run(engine, worker, item);
     }
-    struct fm_value value;
-    bool stored = engine_store(engine, item, argument ^ (int64_t)ENGINE_SECRET, &value);
-    fm_slots_at(slots, item)->value = value;
+    *result = argument ^ (int64_t)ENGINE_SECRET;
     (void)fm_add_relaxed(&shared->running, UINT32_MAX);
     watch_touch();
+}
+
+/* False if the engine has ended before there was room for the result. */
+static bool
+store_result(struct engine *engine, uint64_t item, int64_t result)
+{
+    struct fm_value value;
+    bool stored = engine_store(engine, item, result, &value);
+    fm_slots_at(&engine->board.slots, item)->value = value;
+    return stored;
+}
+
+static bool
+run_item_of_thread(struct engine_worker *at, struct fm_pool_thread *thread, uint64_t item)
+{
+    int64_t result;
+    fm_pool_note_begin(thread, item);
+    run_item(at->engine, at->worker, thread->number, item, &result);
+    int64_t used = fm_pool_note_pause(thread);
+    bool stored = store_result(at->engine, item, result);
+    fm_pool_note_resume(thread, item, used);
+    fm_pool_note_end(thread);
     return stored;
 }
 
@@ -55,7 +74,9 @@ void
 engine_run_item(struct engine *engine, unsigned worker, uint64_t item)
 {
     struct fm_doorbell *consumer = &engine->board.slots.shared->consumer;
-    CHECK(run_item(engine, worker, 0, item));
+    int64_t result;
+    run_item(engine, worker, 0, item, &result);
+    CHECK(store_result(engine, item, result));
     fm_slots_complete(&engine->board.slots, item);
     fm_fence_seq_cst();
     if (fm_doorbell_wanted(consumer) == item) {
@@ -75,11 +96,9 @@ run_thread(void *context, struct fm_pool_thread *thread)
     }
     while (fm_pool_wait(thread, &item)) {
         do {
-            fm_pool_note_begin(thread, item);
-            if (!run_item(engine, at->worker, thread->number, item)) {
+            if (!run_item_of_thread(at, thread, item)) {
                 break;
             }
-            fm_pool_note_end(thread);
             fm_pool_complete(thread, item);
             if (engine->options.dawdles) {
                 test_dawdle(&seed);
@@ -215,6 +234,9 @@ engine_run_worker(void *argument)
     struct engine *engine = at->engine;
     struct fm_pool *pool = &engine->pools[at->worker];
     pool->self = &engine->board.roster.entries[at->worker];
+    if (engine->options.forked) {
+        fm_nursery_fini(&engine->monitor.nursery);
+    }
     while (at->is_successor && !fm_load_relaxed(&pool->self->alive)) {
         test_sleep(FM_MILLISECOND / 10); /* what is not watched must not touch anything */
     }
