@@ -1,5 +1,6 @@
 #include "engine_value.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -227,6 +228,19 @@ run_pool(struct fm_pool *pool, struct engine_worker *at)
     run_thread(at, &pool->main_thread);
 }
 
+/* A successor that is not watched must not touch anything. */
+static void
+await_watch(const struct engine_worker *at)
+{
+    struct engine *engine = at->engine;
+    struct pollfd close = {.fd = engine->monitor.close_fd, .events = POLLIN};
+    while (at->is_successor && !fm_load_relaxed(&engine->board.roster.entries[at->worker].alive)) {
+        if (poll(&close, 1, 1) > 0) {
+            _exit(ENGINE_EXIT_LEFT);
+        }
+    }
+}
+
 void
 engine_run_worker(void *argument)
 {
@@ -237,9 +251,7 @@ engine_run_worker(void *argument)
     if (engine->options.forked) {
         fm_nursery_fini(&engine->monitor.nursery);
     }
-    while (at->is_successor && !fm_load_relaxed(&pool->self->alive)) {
-        test_sleep(FM_MILLISECOND / 10); /* what is not watched must not touch anything */
-    }
+    await_watch(at);
     (void)fm_add_relaxed(&engine->shared->births[at->worker], 1);
     limit_life(at);
     if (engine->options.survives_parent) {
