@@ -170,7 +170,18 @@ start_feeder(struct engine *engine)
     if (engine->options.inherited) {
         return 0;
     }
-    return -pthread_create(&engine->feeder, NULL, engine_feed, engine);
+    int result = pthread_create(&engine->feeder, NULL, engine_feed, engine);
+    engine->feeding = result == 0;
+    return -result;
+}
+
+static void
+join_feeder(struct engine *engine)
+{
+    if (engine->feeding) {
+        test_join_thread(engine->feeder);
+        engine->feeding = false;
+    }
 }
 
 /* What is `shared` stays for the test to look at. */
@@ -268,9 +279,7 @@ engine_await_end(struct engine *engine)
     if (engine->options.may_fail && fm_monitor_is_deserted(&engine->monitor)) {
         fm_board_end(&engine->board);
     }
-    if (!engine->options.inherited) {
-        test_join_thread(engine->feeder);
-    }
+    join_feeder(engine);
     if (!engine->options.forked) {
         for (unsigned i = 0; i < engine->options.workers; i++) {
             test_join_thread(engine->mains[i]);
@@ -290,6 +299,8 @@ engine_await_end(struct engine *engine)
 void
 engine_stop(struct engine *engine)
 {
+    fm_board_end(&engine->board);
+    join_feeder(engine);
     end_workers(engine);
     fm_board_unmap(&engine->board);
 }

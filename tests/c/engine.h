@@ -93,6 +93,7 @@ struct engine {
     pid_t pids[ENGINE_MOST_WORKERS];
     pthread_t mains[ENGINE_MOST_WORKERS];
     pthread_t feeder;
+    bool feeding; /* the feeder is still to be joined */
     pid_t nursery;
     int parent_pidfd;
     uint64_t next; /* the consumer's */

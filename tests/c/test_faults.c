@@ -214,10 +214,6 @@ take_results(const struct scenario *scenario, struct engine *engine)
     }
     while (engine->next < scenario->taken && engine_next(engine, &value)) {
     }
-    fm_board_end(&engine->board);
-    if (!engine->options.inherited) {
-        test_join_thread(engine->feeder);
-    }
     engine_stop(engine);
 }
 
