@@ -287,9 +287,7 @@ give_up(void *ignored)
         test_sleep(FM_MILLISECOND);
     }
     CHECK(fm_load_relaxed(&engine.shared->births[0]) <= 20);
-    fm_board_end(&engine.board);
-    fm_monitor_stop(&engine.monitor);
-    fm_monitor_fini(&engine.monitor);
+    engine_stop(&engine);
     engine_check_no_children();
 }
 
