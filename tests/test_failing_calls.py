@@ -63,3 +63,16 @@ def test_whatever_call_fails_the_map_ends_well(shim, monkeypatch, mapped, place)
     ]
     assert unexpected == []
     assert {call for call, _, _, hits, *_ in outcomes if hits == "1"} >= ALWAYS[place]
+
+
+@time_limit(120)
+@pytest.mark.slow
+def test_whatever_allocation_fails_the_map_ends_well():
+    """Of an input that is read by a thread nothing is asked here: on CPython 3.11 PyThreadState_New
+    itself crashes where there is no memory.
+    """
+    pytest.importorskip("_testcapi", reason="this interpreter comes without its test modules")
+    status, out, err = run_script("failing_memory.py", timeout=100)
+    assert status == 0, f"{out[-200:]}\n{err[-2000:]}"
+    outcomes = {line.split()[1] for line in out.splitlines()}
+    assert outcomes == {"all", "MemoryError", "WorkerCrashed"}
