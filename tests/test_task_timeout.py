@@ -150,3 +150,16 @@ def test_what_is_not_above_zero_is_refused(value):
 
 def test_infinity_is_no_limit():
     assert list(fast_map(abs, [1], task_timeout=float("inf"))) == [1]
+
+
+@pytest.mark.slow
+def test_no_item_is_late_for_want_of_room_for_its_result():
+    """256 MiB at most are in flight; beyond that results wait until the caller takes some."""
+    size = 24 << 20
+
+    def fn(number):
+        return bytes(size)
+
+    with fast_map(fn, range(16), procs_limit=2, threads_limit=4, task_timeout=2.5) as results:
+        time.sleep(4)
+        assert [len(result) for result in results] == [size] * 16

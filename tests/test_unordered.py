@@ -18,15 +18,16 @@ MIB = 1 << 20
 @pytest.mark.parametrize("buffersize", [1, 2, 7, None])
 @pytest.mark.parametrize("procs_limit", [1, 2, 4])
 def test_every_result_comes_once(feed, buffersize, procs_limit, start_method):
+    items = 3000 if buffersize is None else 100 * buffersize
     mapped = fast_map(
         identity,
-        feed(range(3000)),
+        feed(range(items)),
         ordered=False,
         buffersize=buffersize,
         procs_limit=procs_limit,
         start_method=start_method,
     )
-    assert sorted(mapped) == list(range(3000))
+    assert sorted(mapped) == list(range(items))
 
 
 @pytest.mark.parametrize("feed", [list, iter], ids=["inherited", "fed"])

@@ -26,6 +26,10 @@ fm_futex_wait(fm_atomic_u32 *word, uint32_t expected, int64_t timeout_ns)
 int
 fm_futex_wake(fm_atomic_u32 *word, int count)
 {
-    long woken = syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
+    long woken;
+    /* The kernel may be short of memory for a moment; who is not woken then may sleep for ever. */
+    do {
+        woken = syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
+    } while (woken < 0 && (errno == ENOMEM || errno == EAGAIN));
     return woken >= 0 ? (int)woken : -errno;
 }

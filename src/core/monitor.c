@@ -14,6 +14,11 @@
 /* A kill is repeated after that time, though one should do. */
 #define KILL_GRACE_MS 1000
 
+/* How often it is tried to start a successor, and how long in between, where the system grants no
+ * process or no descriptor: shortages pass. */
+#define START_ATTEMPTS 10
+#define START_PAUSE_MS 10
+
 /* Workers that die this often in a row before they have set themselves up won't ever. */
 #define STILLBORN_MOST 10
 
@@ -127,6 +132,21 @@ collect_exit(struct fm_monitor *monitor, const struct fm_monitored *ended)
                                : fm_nursery_reap(&monitor->nursery, ended->pid);
 }
 
+/* Less patient where it is wished that all end. */
+static bool
+fork_watched_patiently(struct fm_monitor *monitor, unsigned worker)
+{
+    struct pollfd close = {.fd = monitor->close_fd, .events = POLLIN};
+    int result = fork_watched(monitor, worker);
+    for (unsigned i = 1; i < START_ATTEMPTS && result < 0 && monitor->nursery.usable; i++) {
+        if (poll(&close, 1, START_PAUSE_MS) > 0) {
+            break;
+        }
+        result = fork_watched(monitor, worker);
+    }
+    return result == 0;
+}
+
 static bool
 start_successor(struct fm_monitor *monitor, unsigned worker)
 {
@@ -141,7 +161,7 @@ start_successor(struct fm_monitor *monitor, unsigned worker)
     fm_store_relaxed(&entry->started, 0);
     fm_store_relaxed(&entry->active, 0);
     fm_doorbell_disarm(&entry->work);
-    if (fork_watched(monitor, worker) < 0) {
+    if (!fork_watched_patiently(monitor, worker)) {
         return false;
     }
     fm_store_relaxed(&entry->alive, 1);

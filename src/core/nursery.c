@@ -62,6 +62,42 @@ fm_nursery_enter_nursery(struct fm_nursery *nursery)
     close_end(&nursery->parent_fd);
 }
 
+/* ---- messages, which arrive whole or not at all ---- */
+
+static bool
+send_message(int fd, const void *message, size_t size)
+{
+    ssize_t sent;
+    do {
+        sent = send(fd, message, size, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent == (ssize_t)size;
+}
+
+static bool
+receive_message(int fd, void *message, size_t size)
+{
+    ssize_t received;
+    do {
+        received = recv(fd, message, size, 0);
+    } while (received < 0 && errno == EINTR);
+    return received == (ssize_t)size;
+}
+
+/* False if nothing came for so long. */
+static bool
+await_message(int fd, int most_ms)
+{
+    struct pollfd watched = {.fd = fd, .events = POLLIN};
+    int ready;
+    do {
+        ready = poll(&watched, 1, most_ms);
+    } while (ready < 0 && (errno == EINTR || errno == EAGAIN));
+    return ready > 0;
+}
+
+/* ---- the nursery's side ---- */
+
 static struct answer
 fulfil(const struct request *request, pid_t (*fork_worker)(void *context, unsigned worker),
        void *context)
@@ -92,28 +128,32 @@ fm_nursery_serve(struct fm_nursery *nursery, int parent_pidfd, int close_fd,
         if (watched[0].revents != 0 || watched[1].revents != 0) {
             break;
         }
-        ssize_t size = recv(nursery->nursery_fd, &request, sizeof request, 0);
-        if (size != (ssize_t)sizeof request) {
+        if (!receive_message(nursery->nursery_fd, &request, sizeof request)) {
             break;
         }
         struct answer answer = fulfil(&request, fork_worker, context);
-        (void)send(nursery->nursery_fd, &answer, sizeof answer, MSG_NOSIGNAL);
+        if (!send_message(nursery->nursery_fd, &answer, sizeof answer)) {
+            break;
+        }
     }
+    /* Nobody shall wait for an answer any more. */
+    close_end(&nursery->nursery_fd);
     /* The children end for the same reason; the last of them leaves no zombie. */
     while (wait(NULL) > 0 || errno == EINTR) {
     }
 }
 
+/* ---- the monitor's side ---- */
+
 static int
 ask(struct fm_nursery *nursery, const struct request *request, struct answer *answer)
 {
-    struct pollfd watched = {.fd = nursery->parent_fd, .events = POLLIN};
     if (!nursery->usable) {
         return -ECHILD;
     }
-    if (send(nursery->parent_fd, request, sizeof *request, MSG_NOSIGNAL) < 0
-        || poll(&watched, 1, ANSWER_MOST_MS) <= 0
-        || recv(nursery->parent_fd, answer, sizeof *answer, 0) != (ssize_t)sizeof *answer) {
+    int fd = nursery->parent_fd;
+    if (!send_message(fd, request, sizeof *request) || !await_message(fd, ANSWER_MOST_MS)
+        || !receive_message(fd, answer, sizeof *answer)) {
         nursery->usable = false;
         return -ECHILD;
     }

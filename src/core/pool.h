@@ -142,6 +142,22 @@ fm_pool_note_end(struct fm_pool_thread *thread)
     fm_store_relaxed(&thread->running, FM_NO_ITEM);
 }
 
+/* Around a wait that is not the item's doing, its time stands still: what it has used of it. */
+static inline int64_t
+fm_pool_note_pause(struct fm_pool_thread *thread)
+{
+    int64_t used = fm_clock_now() - (int64_t)fm_load_relaxed(&thread->since);
+    fm_pool_note_end(thread);
+    return used;
+}
+
+static inline void
+fm_pool_note_resume(struct fm_pool_thread *thread, uint64_t item, int64_t used)
+{
+    fm_store_relaxed(&thread->since, (uint64_t)(fm_clock_now() - used));
+    fm_store_relaxed(&thread->running, item);
+}
+
 /* Reserves a new batch and claims its first item; false if there is none now. */
 bool fm_pool_next_batch(struct fm_pool_thread *thread, uint64_t *item);
 

@@ -31,7 +31,7 @@ fm_codec_reserve(struct fm_engine *engine, uint64_t item, uint64_t size, struct 
         }
         bool goes_on;
         Py_BEGIN_ALLOW_THREADS
-        goes_on = fm_board_await_space(&engine->board, &engine->heap, item, size);
+        goes_on = engine->await_space(engine, item, size);
         Py_END_ALLOW_THREADS
         if (!goes_on) {
             return FM_ENCODE_ENDED;

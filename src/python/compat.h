@@ -5,6 +5,20 @@
 #include <Python.h>
 
 #include <stdbool.h>
+#include <time.h>
+
+/* The calling thread's state, which it can take the GIL with. A thread without has no way to tell
+ * anybody that there is no memory for one: it waits until there is. */
+static inline PyThreadState *
+fm_compat_new_thread_state(PyInterpreterState *interpreter)
+{
+    PyThreadState *state;
+    while ((state = PyThreadState_New(interpreter)) == NULL) {
+        const struct timespec pause = {.tv_nsec = 1000000};
+        (void)nanosleep(&pause, NULL);
+    }
+    return state;
+}
 
 /* Up to 3.11 a str might still have to be brought into its canonical form. */
 static inline bool

@@ -16,6 +16,12 @@ fm_engine_set_system_error(int error, const char *what, const char *remedy)
     return NULL;
 }
 
+static bool
+await_space(struct fm_engine *engine, uint64_t item, uint64_t size)
+{
+    return fm_board_await_space(&engine->board, &engine->heap, item, size);
+}
+
 static struct fm_engine *
 allocate(const struct fm_board_options *options, bool may_rerun)
 {
@@ -27,6 +33,7 @@ allocate(const struct fm_board_options *options, bool may_rerun)
     engine->references = 1;
     engine->workers = options->workers;
     engine->may_rerun = may_rerun;
+    engine->await_space = await_space;
     engine->generation = fm_process_generation();
     engine->board_fds = (struct fm_board_fds){-1, -1};
     return engine;

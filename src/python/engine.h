@@ -35,6 +35,9 @@ struct fm_engine {
     sigset_t signals;  /* the mask of the thread that forked, for the workers */
     bool running;      /* workers were forked and not yet stopped */
     struct fm_board_fds board_fds; /* until the nursery of a fork server has them; else -1 */
+    /* How a thread waits for room in the arena: fm_board_await_space, or something around it. Called
+     * without the GIL. */
+    bool (*await_space)(struct fm_engine *engine, uint64_t item, uint64_t size);
 };
 
 /* What a worker does with its life, from right after the fork; does not return. */

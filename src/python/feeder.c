@@ -224,7 +224,7 @@ run_feeder(void *argument)
 {
     struct fm_job *job = argument;
     struct feeder feeder = {.job = job, .engine = job->engine};
-    PyThreadState *thread = PyThreadState_New(PyInterpreterState_Main());
+    PyThreadState *thread = fm_compat_new_thread_state(PyInterpreterState_Main());
     PyEval_AcquireThread(thread);
     fm_moderation_init(&feeder.moderation);
     feed_all(&feeder);

@@ -109,6 +109,19 @@ set_up_thread(struct fm_worker *worker, unsigned number)
     adapt_switch_interval(number);
 }
 
+/* The pool thread that this is, for await_space. */
+static _Thread_local struct fm_pool_thread *this_thread;
+
+/* Until the caller has taken results there may be no room for another: no item is late for that. */
+static bool
+await_space_untimed(struct fm_engine *engine, uint64_t item, uint64_t size)
+{
+    int64_t used = fm_pool_note_pause(this_thread);
+    bool goes_on = fm_board_await_space(&engine->board, &engine->heap, item, size);
+    fm_pool_note_resume(this_thread, item, used);
+    return goes_on;
+}
+
 /* The life of a pool thread: claims without the GIL, runs with it, and keeps it from one item to
  * the next. */
 static void
@@ -116,6 +129,7 @@ run_items(struct fm_worker *worker, struct fm_pool_thread *thread, PyThreadState
 {
     uint64_t item;
     bool timed = worker->pool.task_timeout > 0;
+    this_thread = thread;
     while (fm_pool_wait(thread, &item)) {
         PyEval_RestoreThread(state);
         do {
@@ -184,6 +198,7 @@ set_up_timeout(struct fm_worker *worker)
     if (seconds <= 0) {
         return;
     }
+    worker->engine->await_space = await_space_untimed;
     pool->task_timeout = seconds < 9e9 ? (int64_t)(seconds * (double)FM_SECOND) : INT64_MAX;
     PyObject *prepared = PyObject_CallNoArgs(worker->job->state->prepare_stack_dump);
     if (prepared == NULL

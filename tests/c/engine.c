@@ -1,180 +1,12 @@
-#include "engine.h"
+#include "engine_stream.h"
+
+#include "shm.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/wait.h>
 
 static struct engine_worker contexts[ENGINE_MOST_WORKERS];
-
-/* ---- feeder ---- */
-
-static void
-feeder_wait(struct engine *engine, uint64_t published)
-{
-    struct fm_slots *slots = &engine->board.slots;
-    struct fm_doorbell *bell = &slots->shared->feeder;
-    uint64_t gap = 1 + test_random(&engine->seed) % slots->shared->buffersize;
-    fm_slots_await_room(slots);
-    uint32_t ticket = fm_doorbell_arm(bell, published - slots->shared->buffersize + gap);
-    if (fm_slots_room(slots, published) >= gap) {
-        fm_doorbell_disarm(bell);
-    } else {
-        (void)fm_doorbell_wait(bell, ticket, FM_FOREVER);
-    }
-    fm_slots_end_await_room(slots);
-}
-
-static void
-publish_burst(struct engine *engine, uint64_t first, uint64_t count)
-{
-    struct fm_slots *slots = &engine->board.slots;
-    for (uint64_t item = first; item < first + count; item++) {
-        struct fm_value value = {.form = FM_FORM_INLINE};
-        value.as.integer = engine_argument(item);
-        fm_slots_argument(slots, item)->value = value;
-        fm_slots_publish(slots, item);
-    }
-    fm_slots_announce(slots, first + count);
-    fm_board_call_workers(&engine->board, count);
-    watch_touch();
-}
-
-static uint64_t
-unfinished_item(const struct fm_slots *slots)
-{
-    return fm_slots_next_unfinished(slots, fm_load_relaxed(&slots->shared->consumed));
-}
-
-/* Before the item `pause_at` all threads get idle; from there on everything comes at once. */
-static uint64_t
-choose_burst(struct engine *engine, uint64_t published)
-{
-    struct engine_options *options = &engine->options;
-    struct fm_slots *slots = &engine->board.slots;
-    uint64_t most = options->burst > 0 ? options->burst : 16;
-    uint64_t end = options->items;
-    uint64_t count = 1 + test_random(&engine->seed) % most;
-    if (options->pause_at > published) {
-        end = options->pause_at;
-    } else if (options->pause_at > 0) {
-        while (options->pause > 0 && unfinished_item(slots) < published) {
-            test_sleep(FM_MILLISECOND);
-        }
-        test_sleep(options->pause);
-        count = end - published;
-    }
-    return count < end - published ? count : end - published;
-}
-
-void
-engine_finish(struct engine *engine)
-{
-    struct fm_slots *slots = &engine->board.slots;
-    fm_slots_finish(slots, engine->options.items);
-    fm_roster_call_all(&engine->board.roster);
-    fm_doorbell_ring(&slots->shared->consumer);
-}
-
-static void *
-feed(void *argument)
-{
-    struct engine *engine = argument;
-    uint64_t published = 0;
-    while (published < engine->options.items) {
-        uint64_t room = fm_slots_room(&engine->board.slots, published);
-        if (room == 0) {
-            feeder_wait(engine, published);
-            continue;
-        }
-        uint64_t count = choose_burst(engine, published);
-        count = count < room ? count : room;
-        publish_burst(engine, published, count);
-        published += count;
-        if (engine->options.dawdles) {
-            test_dawdle(&engine->seed);
-        }
-        if (engine->options.burst_pause > 0) {
-            test_sleep(engine->options.burst_pause);
-        }
-    }
-    if (!engine->options.stays_open) {
-        engine_finish(engine);
-    }
-    return NULL;
-}
-
-/* ---- consumer ---- */
-
-static void
-await_result(struct engine *engine, uint64_t item)
-{
-    struct fm_slots *slots = &engine->board.slots;
-    struct fm_doorbell *bell = &slots->shared->consumer;
-    uint64_t gap = engine->moderation.gap;
-    uint64_t last = fm_slots_item_to_await(slots, item, gap);
-    uint32_t ticket = fm_doorbell_arm(bell, last);
-    if (fm_slots_is_done(slots, item) || fm_slots_is_done(slots, last)
-        || fm_load_acquire(&slots->shared->total) <= item) {
-        fm_doorbell_disarm(bell);
-        return;
-    }
-    int result = fm_doorbell_wait(bell, ticket, last > item ? FM_MODERATION_DELAY : FM_FOREVER);
-    if (result != 0 && last > item) {
-        fm_moderation_reset(&engine->moderation);
-    }
-    fm_moderation_update(&engine->moderation, item, 64);
-}
-
-static void
-check_value(struct engine *engine, uint64_t item, const struct fm_value *value)
-{
-    uint32_t runs = fm_load_relaxed(&engine->shared->runs[item]);
-    CHECK(runs <= 1 + engine->options.retries || engine->options.repeats);
-    if (value->outcome == FM_OUTCOME_OVERDUE) {
-        return;
-    }
-    if (value->outcome == FM_OUTCOME_CRASHED) {
-        CHECK(value->as.crash.exit_code != CHECK_FAILED);
-        engine->crashed++;
-        return;
-    }
-    CHECK(runs >= 1);
-    CHECK_EQUAL(value->outcome, FM_OUTCOME_RESULT);
-    CHECK_EQUAL(value->as.integer, engine_result(item));
-}
-
-bool
-engine_next(struct engine *engine, struct fm_value *value)
-{
-    struct fm_slots *slots = &engine->board.slots;
-    uint64_t item = engine->next;
-    while (!fm_slots_is_done(slots, item)) {
-        if (fm_load_acquire(&slots->shared->total) <= item) {
-            return false;
-        }
-        fm_board_consumed(&engine->board, item);
-        await_result(engine, item);
-    }
-    *value = fm_slots_at(slots, item)->value;
-    check_value(engine, item, value);
-    engine->next++;
-    fm_board_consumed_one(&engine->board, engine->next);
-    watch_touch();
-    return true;
-}
-
-void
-engine_drain(struct engine *engine)
-{
-    struct fm_value value;
-    uint64_t seed = 12345;
-    while (engine_next(engine, &value)) {
-        if (engine->options.dawdles) {
-            test_dawdle(&seed);
-        }
-    }
-    CHECK_EQUAL(engine->next, engine->options.items);
-}
 
 /* ---- the watch ---- */
 
@@ -244,7 +76,7 @@ fork_successor(void *context, unsigned worker)
 {
     contexts[worker].is_successor = true;
     (void)context;
-    return test_fork(engine_run_worker, &contexts[worker]);
+    return test_try_fork(engine_run_worker, &contexts[worker]);
 }
 
 static void *
@@ -263,80 +95,191 @@ run_nursery(void *argument)
                      fork_successor, NULL);
 }
 
-static void
-start_nursery(struct engine *engine)
+static pid_t
+fork_nursery(struct engine *engine)
 {
-    if (engine->options.replaces) {
-        engine->nursery = test_fork(run_nursery, engine);
-        fm_nursery_enter_parent(&engine->monitor.nursery);
-        CHECK_EQUAL(fm_monitor_add_nursery(&engine->monitor, engine->nursery), 0);
+    if (!engine->options.replaces) {
+        return 0;
     }
+    pid_t pid = test_try_fork(run_nursery, engine);
+    fm_nursery_enter_parent(&engine->monitor.nursery);
+    engine->monitor.nursery.usable = pid > 0;
+    engine->nursery = pid;
+    return pid;
 }
 
 static void
+end_processes(pid_t nursery, const pid_t *workers, unsigned count)
+{
+    for (unsigned i = 0; i <= count; i++) {
+        pid_t pid = i < count ? workers[i] : nursery;
+        if (pid > 0) {
+            (void)kill(pid, SIGKILL);
+            (void)fm_process_reap(pid);
+        }
+    }
+}
+
+/* Forked processes, as few as the system grants, all of them watched; 0 or -errno. */
+static int
+start_processes(struct engine *engine)
+{
+    struct fm_monitor *monitor = &engine->monitor;
+    unsigned count = 0;
+    pid_t nursery = fork_nursery(engine);
+    int result = 0;
+    while (count < engine->options.workers && result >= 0) {
+        result = engine->pids[count] = test_try_fork(engine_run_worker, &contexts[count]);
+        count += result > 0;
+    }
+    result = count > 0 ? 0 : result;
+    if (result == 0 && nursery > 0) {
+        result = fm_monitor_add_nursery(monitor, nursery);
+    }
+    for (unsigned i = 0; i < count && result == 0; i++) {
+        result = fm_monitor_add(monitor, engine->pids[i]);
+    }
+    if (result < 0) {
+        end_processes(nursery, engine->pids, count);
+        return result;
+    }
+    for (unsigned i = count; i < engine->options.workers; i++) {
+        fm_store_relaxed(&engine->board.roster.entries[i].alive, 0);
+    }
+    return fm_monitor_start(monitor);
+}
+
+static int
 start_workers(struct engine *engine)
 {
     for (unsigned i = 0; i < engine->options.workers; i++) {
         contexts[i] = (struct engine_worker){.engine = engine, .worker = i};
     }
-    start_nursery(engine);
-    for (unsigned i = 0; i < engine->options.workers; i++) {
-        if (engine->options.forked) {
-            engine->pids[i] = test_fork(engine_run_worker, &contexts[i]);
-            CHECK_EQUAL(fm_monitor_add(&engine->monitor, engine->pids[i]), 0);
-        }
-    }
     if (engine->options.forked) {
-        CHECK_EQUAL(fm_monitor_start(&engine->monitor), 0);
-        return;
+        return start_processes(engine);
     }
     for (unsigned i = 0; i < engine->options.workers; i++) {
         engine->mains[i] = test_thread(run_worker_thread, &contexts[i]);
     }
+    return 0;
 }
 
-void
-engine_start(struct engine *engine, const struct engine_options *options)
+static int
+start_feeder(struct engine *engine)
 {
-    uint64_t capacity = fm_slots_capacity(options->buffersize);
-    memset(engine, 0, sizeof *engine);
-    engine->options = *options;
-    engine->seed = 88172645463325252u + options->buffersize;
-    engine->shared = test_map(sizeof *engine->shared + options->items * sizeof(uint32_t));
-    engine->parent_pidfd = fm_process_open(getpid());
-    CHECK(engine->parent_pidfd >= 0);
-    fm_moderation_init(&engine->moderation);
+    if (engine->options.inherited) {
+        return 0;
+    }
+    int result = pthread_create(&engine->feeder, NULL, engine_feed, engine);
+    engine->feeding = result == 0;
+    return -result;
+}
+
+static void
+join_feeder(struct engine *engine)
+{
+    if (engine->feeding) {
+        test_join_thread(engine->feeder);
+        engine->feeding = false;
+    }
+}
+
+/* What is `shared` stays for the test to look at. */
+static int
+map_memory(struct engine *engine)
+{
+    const struct engine_options *options = &engine->options;
     struct fm_board_options board = {
         .workers = options->workers,
         .buffersize = options->buffersize,
         .inherited = options->inherited,
         .total = options->inherited ? options->items : FM_UNKNOWN_TOTAL,
-        .arena_limit = FM_ARENA_DEFAULT_LIMIT,
+        .arena_limit = options->arena_limit > 0 ? options->arena_limit : FM_ARENA_DEFAULT_LIMIT,
     };
-    CHECK_EQUAL(fm_board_map(&engine->board, &board, NULL), 0);
-    CHECK_EQUAL(engine->board.slots.mask, capacity - 1);
-    if (options->watched) {
-        watch_begin(options->jitter, is_due, engine);
+    size_t size = sizeof *engine->shared + options->items * sizeof(uint32_t);
+    int result = fm_shm_map(size, (void **)&engine->shared, NULL);
+    if (result == 0) {
+        result = fm_board_map(&engine->board, &board, NULL);
     }
-    fm_heap_init(&engine->heap, &engine->board.arena, 0);
+    if (result == 0) {
+        CHECK_EQUAL(engine->board.slots.mask, fm_slots_capacity(options->buffersize) - 1);
+        fm_heap_init(&engine->heap, &engine->board.arena, 0);
+    }
+    return result;
+}
+
+static void
+end_workers(struct engine *engine)
+{
+    fm_board_end(&engine->board);
+    fm_monitor_stop(&engine->monitor);
+    fm_monitor_fini(&engine->monitor);
+}
+
+/* With the board mapped: all the rest. */
+static int
+start_on_board(struct engine *engine)
+{
+    const struct engine_options *options = &engine->options;
     struct fm_monitor_options monitoring = {.heap = &engine->heap,
                                             .workers = options->workers,
                                             .replaces = options->replaces,
                                             .retries = options->retries};
-    CHECK_EQUAL(fm_monitor_init(&engine->monitor, &engine->board, &monitoring), 0);
-    start_workers(engine);
-    if (!options->inherited) {
-        engine->feeder = test_thread(feed, engine);
+    int result = fm_monitor_init(&engine->monitor, &engine->board, &monitoring);
+    if (result < 0) {
+        return result;
     }
+    engine->parent_pidfd = fm_process_open(getpid());
+    result = engine->parent_pidfd < 0 ? engine->parent_pidfd : start_workers(engine);
+    if (options->forked && engine->parent_pidfd >= 0) {
+        (void)close(engine->parent_pidfd);
+    }
+    if (result < 0) {
+        fm_monitor_fini(&engine->monitor);
+        return result;
+    }
+    result = start_feeder(engine);
+    if (result < 0) {
+        end_workers(engine);
+    }
+    return result;
+}
+
+int
+engine_try_start(struct engine *engine, const struct engine_options *options)
+{
+    memset(engine, 0, sizeof *engine);
+    engine->options = *options;
+    engine->seed = 88172645463325252u + options->buffersize;
+    fm_moderation_init(&engine->moderation);
+    int result = map_memory(engine);
+    if (result < 0) {
+        return result;
+    }
+    if (options->watched) {
+        watch_begin(options->jitter, is_due, engine);
+    }
+    result = start_on_board(engine);
+    if (result < 0) {
+        fm_board_unmap(&engine->board);
+    }
+    return result;
+}
+
+void
+engine_start(struct engine *engine, const struct engine_options *options)
+{
+    CHECK_EQUAL(engine_try_start(engine, options), 0);
 }
 
 void
 engine_await_end(struct engine *engine)
 {
     struct fm_doorbell *bell = &engine->board.slots.shared->consumer;
-    if (!engine->options.inherited) {
-        test_join_thread(engine->feeder);
+    if (engine->options.may_fail && fm_monitor_is_deserted(&engine->monitor)) {
+        fm_board_end(&engine->board);
     }
+    join_feeder(engine);
     if (!engine->options.forked) {
         for (unsigned i = 0; i < engine->options.workers; i++) {
             test_join_thread(engine->mains[i]);
@@ -357,8 +300,8 @@ void
 engine_stop(struct engine *engine)
 {
     fm_board_end(&engine->board);
-    fm_monitor_stop(&engine->monitor);
-    fm_monitor_fini(&engine->monitor);
+    join_feeder(engine);
+    end_workers(engine);
     fm_board_unmap(&engine->board);
 }
 

@@ -14,7 +14,8 @@
 #include "support.h"
 
 #define ENGINE_MOST_WORKERS 16
-#define ENGINE_EXIT_LEFT 71 /* a worker that left because it was asked to */
+#define ENGINE_EXIT_LEFT 71  /* a worker that left because it was asked to */
+#define ENGINE_EXIT_UNFIT 73 /* one that could not set itself up */
 
 /* The result of an item is that of its argument. */
 #define ENGINE_SECRET UINT64_C(0x5DEECE66D)
@@ -62,6 +63,9 @@ struct engine_options {
     bool repeats; /* items may run more often than they are retried */
     /* How long a worker lives until it is killed, wherever it is then; 0: nobody kills it. */
     int64_t (*life)(struct engine *engine, unsigned worker, bool is_successor);
+    uint64_t payload;     /* bytes of each argument and result, in blocks; 0: just the number */
+    uint64_t arena_limit; /* 0: the default */
+    bool may_fail; /* what the system refuses is no failure of the test: a worker ends, or all do */
     /* Instead of a pool: claims and completes by itself, until the board has ended. */
     void (*work)(struct engine *engine, unsigned worker);
 };
@@ -89,10 +93,12 @@ struct engine {
     pid_t pids[ENGINE_MOST_WORKERS];
     pthread_t mains[ENGINE_MOST_WORKERS];
     pthread_t feeder;
+    bool feeding; /* the feeder is still to be joined */
     pid_t nursery;
     int parent_pidfd;
     uint64_t next; /* the consumer's */
     uint64_t crashed;
+    uint64_t overdue;
     uint64_t seed;
     struct fm_moderation moderation;
 };
@@ -109,13 +115,17 @@ void engine_run_worker(void *argument);
 
 void engine_start(struct engine *engine, const struct engine_options *options);
 
+/* The same with options.may_fail: 0, or the -errno that the system gave, and then nothing is left. */
+int engine_try_start(struct engine *engine, const struct engine_options *options);
+
 /* The next result, in order, checked; false after the last. */
 bool engine_next(struct engine *engine, struct fm_value *value);
 
 /* No wake-up was lost until now. */
 void engine_check_watch(struct engine *engine);
 
-/* Takes all results; every item must have run exactly once, or crashed. */
+/* Takes all results; every item must have run exactly once, or crashed. With options.may_fail it
+ * ends early when all workers have gone. */
 void engine_drain(struct engine *engine);
 
 /* The input has ended, where it stays open until told. */

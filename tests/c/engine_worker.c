@@ -1,5 +1,6 @@
-#include "engine.h"
+#include "engine_value.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -14,7 +15,7 @@ raise_to(fm_atomic_u32 *field, uint32_t value)
 }
 
 static void
-run_item(struct engine *engine, unsigned worker, unsigned thread, uint64_t item)
+run_item(struct engine *engine, unsigned worker, unsigned thread, uint64_t item, int64_t *result)
 {
     struct engine_shared *shared = engine->shared;
     struct fm_slots *slots = &engine->board.slots;
@@ -26,17 +27,38 @@ run_item(struct engine *engine, unsigned worker, unsigned thread, uint64_t item)
     raise_to(&shared->peak, fm_add_relaxed(&shared->running, 1) + 1);
     raise_to(&shared->most_thread, thread);
     if (slots->arguments != NULL) {
-        argument = fm_slots_argument(slots, item)->value.as.integer;
+        argument = engine_load(engine, &fm_slots_argument(slots, item)->value);
         CHECK_EQUAL(argument, engine_argument(item));
     }
     if (engine->options.run != NULL) {
         engine->options.run(engine, worker, item);
     }
-    struct fm_value value = {.form = FM_FORM_INLINE, .outcome = FM_OUTCOME_RESULT};
-    value.as.integer = argument ^ (int64_t)ENGINE_SECRET;
-    fm_slots_at(slots, item)->value = value;
+    *result = argument ^ (int64_t)ENGINE_SECRET;
     (void)fm_add_relaxed(&shared->running, UINT32_MAX);
     watch_touch();
+}
+
+/* False if the engine has ended before there was room for the result. */
+static bool
+store_result(struct engine *engine, uint64_t item, int64_t result)
+{
+    struct fm_value value;
+    bool stored = engine_store(engine, item, result, &value);
+    fm_slots_at(&engine->board.slots, item)->value = value;
+    return stored;
+}
+
+static bool
+run_item_of_thread(struct engine_worker *at, struct fm_pool_thread *thread, uint64_t item)
+{
+    int64_t result;
+    fm_pool_note_begin(thread, item);
+    run_item(at->engine, at->worker, thread->number, item, &result);
+    int64_t used = fm_pool_note_pause(thread);
+    bool stored = store_result(at->engine, item, result);
+    fm_pool_note_resume(thread, item, used);
+    fm_pool_note_end(thread);
+    return stored;
 }
 
 void
@@ -53,7 +75,9 @@ void
 engine_run_item(struct engine *engine, unsigned worker, uint64_t item)
 {
     struct fm_doorbell *consumer = &engine->board.slots.shared->consumer;
-    run_item(engine, worker, 0, item);
+    int64_t result;
+    run_item(engine, worker, 0, item, &result);
+    CHECK(store_result(engine, item, result));
     fm_slots_complete(&engine->board.slots, item);
     fm_fence_seq_cst();
     if (fm_doorbell_wanted(consumer) == item) {
@@ -73,9 +97,9 @@ run_thread(void *context, struct fm_pool_thread *thread)
     }
     while (fm_pool_wait(thread, &item)) {
         do {
-            fm_pool_note_begin(thread, item);
-            run_item(engine, at->worker, thread->number, item);
-            fm_pool_note_end(thread);
+            if (!run_item_of_thread(at, thread, item)) {
+                break;
+            }
             fm_pool_complete(thread, item);
             if (engine->options.dawdles) {
                 test_dawdle(&seed);
@@ -114,11 +138,12 @@ static void
 prepare_stack(struct fm_pool *pool)
 {
     struct sigaction action = {.sa_handler = write_stack, .sa_flags = SA_RESTART};
-    stack_fd = memfd_create("stack", MFD_CLOEXEC);
-    CHECK(stack_fd >= 0);
+    pool->stack_fd = stack_fd = memfd_create("stack", MFD_CLOEXEC);
+    if (stack_fd < 0) {
+        return;
+    }
     CHECK_EQUAL(sigaction(SIGUSR2, &action, NULL), 0);
     pool->stack_signal = SIGUSR2;
-    pool->stack_fd = stack_fd;
 }
 
 /* A timer of the kernel's, so that no other process can be hit. */
@@ -165,19 +190,55 @@ set_up_pool(struct fm_pool *pool, struct engine_worker *at)
 }
 
 static void
+set_up_heap(struct engine_worker *at)
+{
+    struct engine *engine = at->engine;
+    if (engine->options.payload > 0) {
+        fm_heap_init(&engine->heap, &engine->board.arena, at->worker + 1);
+        if (at->is_successor) {
+            fm_board_adopt_heap(&engine->board, &engine->heap);
+        }
+    }
+}
+
+static void
+check_set_up(const struct engine *engine, bool done)
+{
+    if (!done && engine->options.may_fail) {
+        _exit(ENGINE_EXIT_UNFIT);
+    }
+    CHECK(done);
+}
+
+static void
 run_pool(struct fm_pool *pool, struct engine_worker *at)
 {
-    const struct engine_options *options = &at->engine->options;
+    struct engine *engine = at->engine;
+    const struct engine_options *options = &engine->options;
     set_up_pool(pool, at);
-    CHECK_EQUAL(fm_pool_init(pool), 0);
+    set_up_heap(at);
+    check_set_up(engine, fm_pool_init(pool) == 0);
     if (options->threads > 1) {
         unsigned more = options->threads - 1;
-        CHECK_EQUAL(fm_pool_add_threads(pool, more), more);
+        check_set_up(engine, fm_pool_add_threads(pool, more) == more);
     }
     if (options->supervised) {
-        CHECK_EQUAL(fm_supervisor_start(pool), 0);
+        check_set_up(engine, fm_supervisor_start(pool) == 0);
     }
     run_thread(at, &pool->main_thread);
+}
+
+/* A successor that is not watched must not touch anything. */
+static void
+await_watch(const struct engine_worker *at)
+{
+    struct engine *engine = at->engine;
+    struct pollfd close = {.fd = engine->monitor.close_fd, .events = POLLIN};
+    while (at->is_successor && !fm_load_relaxed(&engine->board.roster.entries[at->worker].alive)) {
+        if (poll(&close, 1, 1) > 0) {
+            _exit(ENGINE_EXIT_LEFT);
+        }
+    }
 }
 
 void
@@ -187,9 +248,10 @@ engine_run_worker(void *argument)
     struct engine *engine = at->engine;
     struct fm_pool *pool = &engine->pools[at->worker];
     pool->self = &engine->board.roster.entries[at->worker];
-    while (at->is_successor && !fm_load_relaxed(&pool->self->alive)) {
-        test_sleep(FM_MILLISECOND / 10); /* what is not watched must not touch anything */
+    if (engine->options.forked) {
+        fm_nursery_fini(&engine->monitor.nursery);
     }
+    await_watch(at);
     (void)fm_add_relaxed(&engine->shared->births[at->worker], 1);
     limit_life(at);
     if (engine->options.survives_parent) {

@@ -16,6 +16,9 @@
  * with the test. Fork before starting threads: a sanitizer's child can't start any otherwise. */
 pid_t test_fork(void (*run)(void *), void *argument);
 
+/* The same, or -errno where the system grants no process. */
+pid_t test_try_fork(void (*run)(void *), void *argument);
+
 /* The child must have exited with `status`. */
 void test_join_status(pid_t pid, int status);
 void test_join(pid_t pid);

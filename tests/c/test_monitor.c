@@ -135,9 +135,7 @@ die_alone(void *ignored)
     CHECK_EQUAL(memcmp(&engine.monitor.last_crash, &value, sizeof value), 0);
     CHECK(!fm_slots_is_done(&engine.board.slots, POISON + 1));
     CHECK_EQUAL(fm_load_relaxed(&engine.board.roster.entries[0].alive), 0);
-    fm_board_end(&engine.board);
-    fm_monitor_stop(&engine.monitor);
-    fm_monitor_fini(&engine.monitor);
+    engine_stop(&engine);
     engine_check_watch(&engine);
     engine_check_no_children();
 }
@@ -289,9 +287,7 @@ give_up(void *ignored)
         test_sleep(FM_MILLISECOND);
     }
     CHECK(fm_load_relaxed(&engine.shared->births[0]) <= 20);
-    fm_board_end(&engine.board);
-    fm_monitor_stop(&engine.monitor);
-    fm_monitor_fini(&engine.monitor);
+    engine_stop(&engine);
     engine_check_no_children();
 }
 

@@ -190,7 +190,7 @@ static void
 check_together(uint64_t buffersize)
 {
     pthread_t threads[WORKERS + 1];
-    struct shift shift = {.ring = make_ring(buffersize), .items = CHECK_SCALED(50000)};
+    struct shift shift = {.ring = make_ring(buffersize), .items = CHECK_SCALED(20000)};
     bool *seen = calloc(shift.items, sizeof *seen);
     CHECK(seen != NULL);
     for (unsigned i = 0; i < WORKERS; i++) {
