@@ -10,7 +10,8 @@
 /* Maps `size` zeroed bytes; 0 or -errno. */
 int fm_shm_map(size_t size, void **memory);
 
-/* Maps as much as the machine grants, from `most` downwards by halves to `least`. */
+/* Maps `most` bytes or, where the machine grants less, about half of what it grants or less, for
+ * there are threads and objects yet to come, and never less than `least`. */
 int fm_shm_map_most(size_t most, size_t least, void **memory, size_t *size);
 
 void fm_shm_unmap(void *memory, size_t size);
