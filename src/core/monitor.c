@@ -2,6 +2,7 @@
 
 #include "clock.h"
 #include "supervisor.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -278,7 +279,7 @@ fm_monitor_start(struct fm_monitor *monitor)
     fm_store_relaxed(&monitor->alive, monitor->count);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&monitor->thread, NULL, run_monitor, monitor);
+    int result = fm_thread_create(&monitor->thread, 0, run_monitor, monitor);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result != 0) {
         fm_board_end(monitor->board);
@@ -289,7 +290,7 @@ fm_monitor_start(struct fm_monitor *monitor)
         }
         settle_nursery(monitor);
     }
-    return -result;
+    return result;
 }
 
 void

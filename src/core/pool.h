@@ -104,7 +104,8 @@ struct fm_pool {
  * child, that never happens. */
 int fm_pool_init(struct fm_pool *pool);
 
-/* Supervisor: starts up to `count` threads more; how many it could. */
+/* Supervisor: starts up to `count` threads more, as far as the system and the address space allow;
+ * how many that were. */
 unsigned fm_pool_add_threads(struct fm_pool *pool, unsigned count);
 
 /* Supervisor: what growth.h wants to know. False while some thread is idle, and no growth could

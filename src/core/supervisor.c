@@ -2,6 +2,7 @@
 
 #include "clock.h"
 #include "process.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -195,7 +196,7 @@ fm_supervisor_start(struct fm_pool *pool)
     pthread_t handle;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&handle, NULL, run_supervisor, pool);
+    int result = fm_thread_create(&handle, 0, run_supervisor, pool);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result == 0) {
         (void)pthread_detach(handle);
@@ -203,5 +204,5 @@ fm_supervisor_start(struct fm_pool *pool)
         /* A process that can't have its supervisor hasn't set itself up. */
         fm_store_relaxed(&pool->self->started, 0);
     }
-    return -result;
+    return result;
 }

@@ -3,6 +3,7 @@
 #include "codec.h"
 #include "compat.h"
 #include "errors.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -199,13 +200,13 @@ int
 fm_feeder_start(struct fm_job *job)
 {
     pthread_t handle;
-    int result = pthread_create(&handle, NULL, run_feeder, fm_job_ref(job));
-    if (result != 0) {
+    int result = fm_thread_create(&handle, PyThread_get_stacksize(), run_feeder, fm_job_ref(job));
+    if (result < 0) {
         fm_job_unref(job);
         PyErr_Format(PyExc_RuntimeError,
                      "fast_map could not start a thread: %s (see the limit on processes and "
                      "threads, RLIMIT_NPROC)",
-                     strerror(result));
+                     strerror(-result));
         return -1;
     }
     (void)pthread_detach(handle);

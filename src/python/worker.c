@@ -2,6 +2,7 @@
 
 #include "supervisor.h"
 #include "task.h"
+#include "thread.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -48,7 +49,7 @@ start_farewell(void *context, int status)
     pthread_t handle;
     struct fm_worker *worker = context;
     worker->farewell_status = status;
-    (void)pthread_create(&handle, NULL, run_farewell, worker);
+    (void)fm_thread_create(&handle, 0, run_farewell, worker);
 }
 
 static void *
@@ -71,7 +72,7 @@ is_hogged(void *context)
     struct fm_worker *worker = context;
     pthread_t handle;
     uint32_t before = fm_load_seq_cst(&worker->gil_probes);
-    if (pthread_create(&handle, NULL, run_gil_probe, worker) != 0) {
+    if (fm_thread_create(&handle, 0, run_gil_probe, worker) < 0) {
         return false;
     }
     (void)pthread_detach(handle);
