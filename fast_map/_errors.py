@@ -124,11 +124,15 @@ def unpack_exception(packed: bytes, index: int) -> BaseException:
 
 
 def make_crash_error(
-    items: list[int], pid: int, known: bool, code: int, signal: int
+    items: list[int], pid: int, known: bool, code: int, signal: int, refusal: OSError | None
 ) -> WorkerCrashed:
-    """In the caller: what to raise for items that a dead process was running."""
+    """In the caller: what to raise for items that a dead process was running.
+
+    `refusal` says why no other process could run them again.
+    """
     exitcode = code if known and not signal else None
     error = WorkerCrashed(pid, exitcode, signal or None, tuple(items))
+    error.__cause__ = refusal
     with contextlib.suppress(AttributeError):
         error.seq_index = items[0]  # type: ignore[attr-defined]
     return error

@@ -111,13 +111,17 @@ start_successor(struct fm_monitor *monitor, unsigned worker)
         return false;
     }
     fm_store_relaxed(&entry->started, 0);
+    fm_store_relaxed(&entry->setup_error, 0);
     fm_store_relaxed(&entry->active, 0);
     fm_doorbell_disarm(&entry->work);
     pid_t pid = fm_nursery_fork(&monitor->nursery, worker);
+    int result = pid > 0 ? watch(ended, pid) : pid;
+    /* Without a nursery nobody was refused anything. */
+    monitor->last_crash.as.crash.successor_error = result == -ECHILD ? 0 : -result;
     if (pid < 0) {
         return false;
     }
-    if (watch(ended, pid) < 0) {
+    if (result < 0) {
         /* It has run nothing: it waits until it is watched. */
         (void)kill(pid, SIGKILL);
         (void)fm_nursery_reap(&monitor->nursery, pid);
@@ -135,6 +139,8 @@ settle_items(struct fm_monitor *monitor, unsigned worker, struct fm_exit exit)
 {
     struct fm_board *board = monitor->board;
     monitor->last_crash = crash_value(monitor->workers[worker].pid, exit);
+    monitor->last_crash.as.crash.setup_error =
+        (int32_t)fm_load_relaxed(&board->roster.entries[worker].setup_error);
     fm_board_reclaim(board, worker);
     if (exit.code == FM_EXIT_OVERDUE && board->roster.last_words[worker].item != 0) {
         fm_recovery_settle_overdue(&monitor->recovery, worker);

@@ -1,23 +1,11 @@
 #include "engine.h"
 
+#include "refusal.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
-
-static PyObject *
-set_system_error(int error, const char *what, const char *remedy)
-{
-    PyObject *text =
-        PyUnicode_FromFormat("fast_map could not %s: %s (%s)", what, strerror(error), remedy);
-    PyObject *arguments = text != NULL ? Py_BuildValue("(iN)", error, text) : NULL;
-    if (arguments != NULL) {
-        PyErr_SetObject(PyExc_OSError, arguments);
-        Py_DECREF(arguments);
-    }
-    return NULL;
-}
 
 struct fm_engine *
 fm_engine_new(const struct fm_board_options *options, const struct fm_monitor_options *monitoring)
@@ -30,8 +18,7 @@ fm_engine_new(const struct fm_board_options *options, const struct fm_monitor_op
     int result = fm_board_map(&engine->board, options);
     if (result < 0) {
         PyMem_Free(engine);
-        set_system_error(-result, "reserve shared memory",
-                         "see the limit on address space, RLIMIT_AS");
+        fm_refusal_raise(-result, "reserve shared memory");
         return NULL;
     }
     struct fm_monitor_options ours = *monitoring;
@@ -40,8 +27,7 @@ fm_engine_new(const struct fm_board_options *options, const struct fm_monitor_op
     if (result < 0) {
         fm_board_unmap(&engine->board);
         PyMem_Free(engine);
-        set_system_error(-result, "watch its workers",
-                         "see the limit on open files, RLIMIT_NOFILE");
+        fm_refusal_raise(-result, "watch its workers");
         return NULL;
     }
     engine->references = 1;
@@ -244,9 +230,7 @@ fm_engine_start(struct fm_engine *engine, struct fm_state *state, fm_worker_main
     int result = start_workers(&birth, pids);
     PyMem_Free(pids);
     if (result < 0) {
-        set_system_error(-result, "start a worker process",
-                         "see the limits on processes and open files, RLIMIT_NPROC and "
-                         "RLIMIT_NOFILE; fast_map needs Linux 5.3 or later");
+        fm_refusal_raise(-result, "start a worker process");
         return -1;
     }
     engine->running = true;

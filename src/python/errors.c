@@ -2,6 +2,7 @@
 
 #include "codec.h"
 #include "compat.h"
+#include "refusal.h"
 
 #include <string.h>
 
@@ -112,18 +113,31 @@ list_lost_items(struct fm_engine *engine, uint64_t first, int32_t pid)
     return list;
 }
 
+/* Why a worker was not replaced that should have been, or None. */
+static PyObject *
+open_refusal(const struct fm_value *value)
+{
+    int error = value->as.crash.successor_error;
+    return error != 0 ? fm_refusal_new(error, "start a process in its place") : Py_NewRef(Py_None);
+}
+
 static PyObject *
 open_crash(struct fm_state *state, struct fm_engine *engine, uint64_t item,
            const struct fm_value *value)
 {
     PyObject *known = value->as.crash.exit_known ? Py_True : Py_False;
+    if (value->as.crash.setup_error != 0) {
+        return fm_refusal_new(value->as.crash.setup_error, "set up a worker process");
+    }
     PyObject *items = list_lost_items(engine, item, value->as.crash.pid);
-    if (items == NULL) {
+    PyObject *refusal = items != NULL ? open_refusal(value) : NULL;
+    if (refusal == NULL) {
+        Py_XDECREF(items);
         return NULL;
     }
-    return PyObject_CallFunction(state->make_crash_error, "NiOii", items, (int)value->as.crash.pid,
+    return PyObject_CallFunction(state->make_crash_error, "NiOiiN", items, (int)value->as.crash.pid,
                                  known, (int)value->as.crash.exit_code,
-                                 (int)value->as.crash.exit_signal);
+                                 (int)value->as.crash.exit_signal, refusal);
 }
 
 static PyObject *

@@ -3,12 +3,12 @@
 #include "codec.h"
 #include "compat.h"
 #include "errors.h"
+#include "refusal.h"
 #include "thread.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <string.h>
 
 /* How long the end of a job waits for a feeder that stands in the caller's iterator. */
 #define END_GRACE (50 * FM_MILLISECOND)
@@ -203,10 +203,7 @@ fm_feeder_start(struct fm_job *job)
     int result = fm_thread_create(&handle, PyThread_get_stacksize(), run_feeder, fm_job_ref(job));
     if (result < 0) {
         fm_job_unref(job);
-        PyErr_Format(PyExc_RuntimeError,
-                     "fast_map could not start a thread: %s (see the limit on processes and "
-                     "threads, RLIMIT_NPROC)",
-                     strerror(-result));
+        fm_refusal_raise(-result, "start a thread");
         return -1;
     }
     (void)pthread_detach(handle);

@@ -4,6 +4,7 @@
 #include "task.h"
 #include "thread.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -198,7 +199,7 @@ set_up_process(struct fm_worker *worker)
                                            PyUnicode_FromFormat("worker-%u", worker->number));
     if (done == NULL) {
         PyErr_Print();
-        return -1;
+        return -ENOMEM; /* what else could it be, in code of our own */
     }
     Py_DECREF(done);
     set_up_timeout(worker);
@@ -207,6 +208,15 @@ set_up_process(struct fm_worker *worker)
     (void)snprintf(name, sizeof name, "fm-w%u-t0", worker->number);
     fm_process_name_thread(name);
     return 0;
+}
+
+static int
+set_up(struct fm_worker *worker)
+{
+    set_up_pool(worker);
+    int result = set_up_process(worker);
+    result = result == 0 ? fm_pool_init(&worker->pool) : result;
+    return result == 0 ? fm_supervisor_start(&worker->pool) : result;
 }
 
 _Noreturn void
@@ -220,9 +230,9 @@ fm_worker_run(struct fm_engine *engine, unsigned number, void *context)
     if (engine->is_successor) {
         fm_board_adopt_heap(&engine->board, &engine->heap);
     }
-    set_up_pool(&worker);
-    if (set_up_process(&worker) < 0 || fm_pool_init(&worker.pool) < 0
-        || fm_supervisor_start(&worker.pool) < 0) {
+    int result = set_up(&worker);
+    if (result < 0) {
+        fm_store_relaxed(&worker.pool.self->setup_error, (uint32_t)-result);
         leave(&worker, EXIT_NO_RESOURCES);
     }
     (void)PyEval_SaveThread();
