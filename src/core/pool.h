@@ -68,9 +68,9 @@ struct fm_pool {
     struct fm_roster *roster;
     struct fm_roster_entry *self;
     uint32_t worker;
-    unsigned threads_limit;
-    int64_t task_timeout; /* ns that an item may run; 0 for no limit */
-    int stack_signal;     /* makes a thread write its stack to stack_fd; with a task_timeout */
+    unsigned threads_limit; /* under lock, once there are threads */
+    int64_t task_timeout;   /* ns that an item may run; 0 for no limit */
+    int stack_signal;       /* makes a thread write its stack to stack_fd; with a task_timeout */
     int stack_fd;
     size_t stack_size; /* of new threads; 0: the system's */
     struct fm_pool_hooks hooks;
@@ -115,6 +115,12 @@ bool fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample);
 /* Waits until there is an item for this thread (true), or none will ever come (false). Not to be
  * called with the GIL. */
 bool fm_pool_wait(struct fm_pool_thread *thread, uint64_t *item);
+
+/* On a thread that could not begin its work, and ends: counts it as idle, and has no more started. */
+void fm_pool_withdraw(struct fm_pool_thread *thread);
+
+/* Supervisor: the threads that there are must do. */
+void fm_pool_stop_growing(struct fm_pool *pool);
 
 /* Supervisor: some thread would run if it were let. Looks at a few threads only. */
 bool fm_pool_is_runnable(struct fm_pool *pool);

@@ -140,8 +140,7 @@ look(struct supervisor *supervisor)
         }
         added = wanted > 0 ? fm_pool_add_threads(pool, wanted) : 0;
         if (added < wanted) {
-            /* The system grants no more threads; those that there are go on. */
-            pool->threads_limit = pool->threads;
+            fm_pool_stop_growing(pool);
         }
         choose_tick(supervisor, added > 0 || (sample.waiting > 0 && !had_baseline));
         return;

@@ -55,6 +55,19 @@ fm_compat_int_from_bytes(const void *bytes, size_t size)
 #endif
 }
 
+/* For the calling thread; NULL without an exception if there is no memory. Up to 3.11 CPython crashes
+ * then, so that the memory is asked for beforehand. */
+static inline PyThreadState *
+fm_compat_new_thread_state(PyInterpreterState *interpreter)
+{
+    void *memory = PyMem_RawMalloc(2 * sizeof(PyThreadState));
+    if (memory == NULL) {
+        return NULL;
+    }
+    PyMem_RawFree(memory);
+    return PyThreadState_New(interpreter);
+}
+
 /* The exception that is set, normalised and with its traceback; it is no longer set. */
 static inline PyObject *
 fm_compat_take_exception(void)

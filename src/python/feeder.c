@@ -146,6 +146,14 @@ feed(struct feeder *feeder, PyObject *object)
     }
 }
 
+static void
+end_input(struct fm_engine *engine, uint64_t published)
+{
+    fm_slots_finish(&engine->board.slots, published);
+    fm_roster_call_all(&engine->board.roster);
+    fm_doorbell_ring(&engine->board.slots.shared->consumer);
+}
+
 /* Reads the input to its end, or until the job ends. */
 static void
 feed_all(struct feeder *feeder)
@@ -168,28 +176,46 @@ feed_all(struct feeder *feeder)
         Py_DECREF(object);
     }
     if (!job->feeder_stop) {
-        fm_slots_finish(&feeder->engine->board.slots, feeder->published);
-        fm_roster_call_all(&feeder->engine->board.roster);
-        fm_doorbell_ring(&feeder->engine->board.slots.shared->consumer);
+        end_input(feeder->engine, feeder->published);
     }
 }
 
 /* ---- the thread ---- */
+
+static void
+say_done(struct fm_job *job)
+{
+    fm_store_release(&job->feeder_done, 1);
+    (void)fm_futex_wake(&job->feeder_done, INT_MAX);
+}
+
+/* Without memory for a thread state: the input ends at once, for a reason that the consumer has to
+ * tell. The reference to the job goes in fm_feeder_wait, for that takes the GIL. */
+static void
+fail(struct fm_job *job)
+{
+    fm_store_relaxed(&job->feeder_failed, 1);
+    end_input(job->engine, 0);
+    say_done(job);
+}
 
 static void *
 run_feeder(void *argument)
 {
     struct fm_job *job = argument;
     struct feeder feeder = {.job = job, .engine = job->engine};
-    PyThreadState *thread = PyThreadState_New(PyInterpreterState_Main());
+    PyThreadState *thread = fm_compat_new_thread_state(PyInterpreterState_Main());
     fm_process_name_thread("fm-feeder");
+    if (thread == NULL) {
+        fail(job);
+        return NULL;
+    }
     PyEval_AcquireThread(thread);
     fm_moderation_init(&feeder.moderation);
     feed_all(&feeder);
     /* The iterators go here: closing a generator may need the thread that ran it. */
     fm_source_fini(&job->source);
-    fm_store_release(&job->feeder_done, 1);
-    (void)fm_futex_wake(&job->feeder_done, INT_MAX);
+    say_done(job);
     fm_job_unref(job);
     PyThreadState_Clear(thread);
     PyThreadState_DeleteCurrent();
@@ -223,4 +249,8 @@ fm_feeder_wait(struct fm_job *job)
         left = deadline - fm_clock_now();
     }
     Py_END_ALLOW_THREADS
+    if (fm_load_acquire(&job->feeder_done) != 0 && fm_load_relaxed(&job->feeder_failed) == 1) {
+        fm_store_relaxed(&job->feeder_failed, 0);
+        fm_job_unref(job);
+    }
 }

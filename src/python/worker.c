@@ -1,5 +1,6 @@
 #include "worker.h"
 
+#include "compat.h"
 #include "supervisor.h"
 #include "task.h"
 #include "thread.h"
@@ -38,7 +39,10 @@ static void *
 run_farewell(void *argument)
 {
     struct fm_worker *worker = argument;
-    PyThreadState *thread = PyThreadState_New(worker->interpreter);
+    PyThreadState *thread = fm_compat_new_thread_state(worker->interpreter);
+    if (thread == NULL) {
+        return NULL; /* the supervisor won't wait for long */
+    }
     PyEval_AcquireThread(thread);
     leave(worker, worker->farewell_status);
 }
@@ -57,7 +61,10 @@ static void *
 run_gil_probe(void *argument)
 {
     struct fm_worker *worker = argument;
-    PyThreadState *thread = PyThreadState_New(worker->interpreter);
+    PyThreadState *thread = fm_compat_new_thread_state(worker->interpreter);
+    if (thread == NULL) {
+        return NULL;
+    }
     PyEval_AcquireThread(thread);
     (void)fm_add_seq_cst(&worker->gil_probes, 1);
     (void)fm_futex_wake(&worker->gil_probes, 1);
@@ -139,8 +146,9 @@ static void
 run_thread(void *context, struct fm_pool_thread *thread)
 {
     struct fm_worker *worker = context;
-    PyThreadState *state = PyThreadState_New(worker->interpreter);
+    PyThreadState *state = fm_compat_new_thread_state(worker->interpreter);
     if (state == NULL) {
+        fm_pool_withdraw(thread);
         return;
     }
     PyEval_AcquireThread(state);
