@@ -1,5 +1,6 @@
 """Where the system grants little, a map gives all its results or an error that names the limit."""
 
+import ast
 import re
 
 import pytest
@@ -74,3 +75,26 @@ def test_little_address_space_for_workers(case):
 @pytest.mark.parametrize("case", CASES)
 def test_little_address_space_for_the_reader(case):
     assert_complete_or_named(outcomes("reader memory", case, MEMORY_LATER), MEMORY_NAMED)
+
+
+@time_limit(90)
+def test_a_memory_cgroup():
+    status, out, err = run_script("memory_cgroup.py", timeout=80)
+    assert (status, err) == (0, "")
+    if "can be made" in out:
+        pytest.skip(out.strip())
+    crash, crashes, large = map(ast.literal_eval, out.splitlines())
+    assert crash[:-1] == [1000] * 3
+    assert "want of memory" in crash[-1]
+    assert crashes == [1000, 1000, 1000, "WorkerCrashed", 1000, 1000]
+    # Results that wait for the reader count as their worker's memory.
+    assert large[:-1] == [8] * (len(large) - 1)
+    assert large[-1] == 8 or "want of memory" in large[-1]
+
+
+def test_a_full_tmpfs():
+    status, out, err = run_script("full_tmpfs.py")
+    assert (status, err) == (0, "")
+    if "mounted" in out:
+        pytest.skip(out.strip())
+    assert out == "20 results\n"
