@@ -174,7 +174,7 @@ def test_a_result_is_not_kept_by_the_iterator():
 @pytest.mark.slow
 @time_limit(600)
 def test_many_calls_in_a_row_do_not_grow():
-    calls = os.environ.get("FAST_MAP_TEST_CALLS", 400)
+    calls = os.environ.get("FAST_MAP_TEST_CALLS", 200)
     status, out, err = run_script("repeated_calls.py", calls, timeout=580)
     assert (status, err) == (0, "")
     before, after = json.loads(out)
