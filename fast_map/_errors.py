@@ -129,11 +129,21 @@ def unpack_exception(packed: bytes, index: int) -> BaseException:
 
 
 def make_crash_error(
-    index: int, items: list[int], pid: int, known: bool, code: int, signal: int
+    index: int,
+    items: list[int],
+    pid: int,
+    known: bool,
+    code: int,
+    signal: int,
+    refusal: OSError | None,
 ) -> WorkerCrashed:
-    """In the caller: what to raise for items that a dead process was running."""
+    """In the caller: what to raise for items that a dead process was running.
+
+    `refusal` says why no other process could run them again.
+    """
     exitcode = code if known and not signal else None
     error = WorkerCrashed(pid, exitcode, signal or None, (*items[:1], *sorted(items[1:])))
+    error.__cause__ = refusal
     with contextlib.suppress(AttributeError):
         error.seq_index = index  # type: ignore[attr-defined]
     return error

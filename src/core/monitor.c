@@ -2,6 +2,7 @@
 
 #include "clock.h"
 #include "supervisor.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -133,7 +134,7 @@ collect_exit(struct fm_monitor *monitor, const struct fm_monitored *ended)
 }
 
 /* Less patient where it is wished that all end. */
-static bool
+static int
 fork_watched_patiently(struct fm_monitor *monitor, unsigned worker)
 {
     struct pollfd close = {.fd = monitor->close_fd, .events = POLLIN};
@@ -144,7 +145,7 @@ fork_watched_patiently(struct fm_monitor *monitor, unsigned worker)
         }
         result = fork_watched(monitor, worker);
     }
-    return result == 0;
+    return result;
 }
 
 static bool
@@ -159,9 +160,13 @@ start_successor(struct fm_monitor *monitor, unsigned worker)
         return false;
     }
     fm_store_relaxed(&entry->started, 0);
+    fm_store_relaxed(&entry->setup_error, 0);
     fm_store_relaxed(&entry->active, 0);
     fm_doorbell_disarm(&entry->work);
-    if (!fork_watched_patiently(monitor, worker)) {
+    int result = fork_watched_patiently(monitor, worker);
+    /* Without a nursery nobody was refused anything. */
+    monitor->last_crash.as.crash.successor_error = result == -ECHILD ? 0 : -result;
+    if (result < 0) {
         return false;
     }
     fm_store_relaxed(&entry->alive, 1);
@@ -175,6 +180,8 @@ settle_items(struct fm_monitor *monitor, unsigned worker, struct fm_exit exit)
 {
     struct fm_board *board = monitor->board;
     monitor->last_crash = crash_value(monitor->workers[worker].pid, exit);
+    monitor->last_crash.as.crash.setup_error =
+        (int32_t)fm_load_relaxed(&board->roster.entries[worker].setup_error);
     fm_board_reclaim(board, worker);
     if (exit.code == FM_EXIT_OVERDUE && board->roster.last_words[worker].item != 0) {
         fm_recovery_settle_overdue(&monitor->recovery, worker);
@@ -318,7 +325,7 @@ fm_monitor_start(struct fm_monitor *monitor)
     fm_store_relaxed(&monitor->alive, monitor->count);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&monitor->thread, NULL, run_monitor, monitor);
+    int result = fm_thread_create(&monitor->thread, 0, run_monitor, monitor);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result == 0) {
         (void)pthread_setname_np(monitor->thread, FM_MONITOR_NAME);
@@ -331,7 +338,7 @@ fm_monitor_start(struct fm_monitor *monitor)
         }
         settle_nursery(monitor);
     }
-    return -result;
+    return result;
 }
 
 void

@@ -276,6 +276,21 @@ become_idle(struct fm_pool_thread *thread)
     }
 }
 
+void
+fm_pool_stop_growing(struct fm_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->threads_limit = pool->threads;
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+void
+fm_pool_withdraw(struct fm_pool_thread *thread)
+{
+    fm_pool_stop_growing(thread->pool);
+    become_idle(thread);
+}
+
 static void
 note_started(struct fm_pool_thread *thread)
 {

@@ -68,11 +68,11 @@ struct fm_pool {
     struct fm_roster *roster;
     struct fm_roster_entry *self;
     uint32_t worker;
-    unsigned threads_limit;
-    uint64_t chunksize;   /* items that a thread reserves at a time; 0: as many as is best */
-    bool is_mortal;       /* the process may run only so many items: its budget */
-    int64_t task_timeout; /* ns that an item may run; 0 for no limit */
-    int stack_signal;     /* makes a thread write its stack to stack_fd; with a task_timeout */
+    unsigned threads_limit; /* under lock, once there are threads */
+    uint64_t chunksize;     /* items that a thread reserves at a time; 0: as many as is best */
+    bool is_mortal;         /* the process may run only so many items: its budget */
+    int64_t task_timeout;   /* ns that an item may run; 0 for no limit */
+    int stack_signal;       /* makes a thread write its stack to stack_fd; with a task_timeout */
     int stack_fd;
     size_t stack_size; /* of new threads; 0: the system's */
     struct fm_pool_hooks hooks;
@@ -107,7 +107,8 @@ struct fm_pool {
  * child, that never happens. */
 int fm_pool_init(struct fm_pool *pool);
 
-/* Supervisor: starts up to `count` threads more; how many it could. */
+/* Supervisor: starts up to `count` threads more, as far as the system and the address space allow;
+ * how many that were. */
 unsigned fm_pool_add_threads(struct fm_pool *pool, unsigned count);
 
 /* Supervisor: what growth.h wants to know. False while some thread is idle, and no growth could
@@ -120,6 +121,12 @@ bool fm_pool_is_spent(struct fm_pool *pool);
 /* Waits until there is an item for this thread (true), or none will ever come (false). Not to be
  * called with the GIL. */
 bool fm_pool_wait(struct fm_pool_thread *thread, uint64_t *item);
+
+/* On a thread that could not begin its work, and ends: counts it as idle, and has no more started. */
+void fm_pool_withdraw(struct fm_pool_thread *thread);
+
+/* Supervisor: the threads that there are must do. */
+void fm_pool_stop_growing(struct fm_pool *pool);
 
 /* Supervisor: some thread would run if it were let. Looks at a few threads only. */
 bool fm_pool_is_runnable(struct fm_pool *pool);

@@ -3,6 +3,7 @@
 
 #include "clock.h"
 #include "process.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,32 +25,28 @@ run_pool_thread(void *argument)
 
 /* The thread's memory lives as long as the process: threads come and never go. */
 static int
-start_thread(struct fm_pool *pool, const pthread_attr_t *attributes, unsigned number)
+start_thread(struct fm_pool *pool, size_t stack_size, unsigned number)
 {
     pthread_t handle;
     struct fm_pool_thread *thread = malloc(sizeof *thread);
     if (thread == NULL) {
-        return ENOMEM;
+        return -ENOMEM;
     }
     fm_pool_init_thread(thread, pool, number);
-    int result = pthread_create(&handle, attributes, run_pool_thread, thread);
-    if (result != 0) {
+    int result = fm_thread_create(&handle, stack_size, run_pool_thread, thread);
+    if (result < 0) {
         free(thread);
+        return result;
     }
-    return result;
+    (void)pthread_detach(handle);
+    return 0;
 }
 
 unsigned
 fm_pool_add_threads(struct fm_pool *pool, unsigned count)
 {
-    pthread_attr_t attributes;
-    if (pthread_attr_init(&attributes) != 0) {
-        return 0;
-    }
-    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    if (pool->stack_size > 0) {
-        (void)pthread_attr_setstacksize(&attributes, pool->stack_size);
-    }
+    size_t stack_size = pool->stack_size;
+    count = fm_thread_afford(count, &stack_size);
     /* Counted before they start, and the ones that could not be started taken back. */
     (void)pthread_mutex_lock(&pool->lock);
     unsigned first = pool->threads;
@@ -58,10 +55,9 @@ fm_pool_add_threads(struct fm_pool *pool, unsigned count)
     fm_pool_set_active_locked(pool, pool->active + count);
     (void)pthread_mutex_unlock(&pool->lock);
     unsigned started = 0;
-    while (started < count && start_thread(pool, &attributes, first + started) == 0) {
+    while (started < count && start_thread(pool, stack_size, first + started) == 0) {
         started++;
     }
-    (void)pthread_attr_destroy(&attributes);
     unsigned missing = count - started;
     if (missing > 0) {
         (void)pthread_mutex_lock(&pool->lock);

@@ -20,6 +20,9 @@ struct fm_roster_entry {
     /* 1 once the worker has set itself up. Written by the worker, taken back by the parent before it
      * is replaced; relaxed. */
     fm_atomic_u32 started;
+    /* Why the worker could not set itself up, an errno, or 0. Written by the worker before it exits,
+     * read by the parent after that. */
+    fm_atomic_u32 setup_error;
     /* 1 while the worker runs what its predecessor left to it, each item alone in the process, so that
      * one which kills its process harms no other. It takes nothing else until then, and counts for no
      * share. Written by the worker's main thread; relaxed, a hint to others. */

@@ -19,6 +19,19 @@ map(size_t size, int fd, void **memory)
     return 0;
 }
 
+/* What is granted may be all that there was. */
+static size_t
+leave_half(void *memory, size_t size, size_t least)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t kept = (size / 2 + page - 1) & ~(page - 1);
+    if (kept < least || kept >= size) {
+        return size;
+    }
+    fm_shm_unmap((char *)memory + kept, size - kept);
+    return kept;
+}
+
 int
 fm_shm_map(size_t size, void **memory, int *fd)
 {
@@ -55,8 +68,8 @@ fm_shm_map_most(size_t most, size_t least, void **memory, size_t *size, int *fd)
     for (size_t wanted = most; wanted >= least; wanted /= 2) {
         result = fm_shm_map(wanted, memory, fd);
         if (result == 0) {
-            *size = wanted;
-            return 0;
+            *size = wanted == most ? most : leave_half(*memory, wanted, least);
+            return fd == NULL || ftruncate(*fd, (off_t)*size) == 0 ? 0 : -errno;
         }
     }
     return result;

@@ -12,7 +12,8 @@
  * to close) by which a process that does not inherit the memory can attach to it. */
 int fm_shm_map(size_t size, void **memory, int *fd);
 
-/* Maps as much as the machine grants, from `most` downwards by halves to `least`. */
+/* Maps `most` bytes or, where the machine grants less, about half of what it grants or less, for
+ * there are threads and objects yet to come, and never less than `least`. */
 int fm_shm_map_most(size_t most, size_t least, void **memory, size_t *size, int *fd);
 
 /* Maps all of what fm_shm_map made in another process; 0 or -errno. */

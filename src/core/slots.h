@@ -71,6 +71,8 @@ struct fm_value {
             int32_t exit_known;
             int32_t exit_code;
             int32_t exit_signal;
+            int32_t setup_error;     /* errno of a worker that could not even begin, or 0 */
+            int32_t successor_error; /* why it could not be replaced, or 0 */
         } crash;
     } as;
 };

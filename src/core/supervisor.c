@@ -2,6 +2,7 @@
 
 #include "clock.h"
 #include "process.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -139,8 +140,7 @@ look(struct supervisor *supervisor)
         }
         added = wanted > 0 ? fm_pool_add_threads(pool, wanted) : 0;
         if (added < wanted) {
-            /* The system grants no more threads; those that there are go on. */
-            pool->threads_limit = pool->threads;
+            fm_pool_stop_growing(pool);
         }
         choose_tick(supervisor, added > 0 || (sample.waiting > 0 && !had_baseline));
         return;
@@ -194,11 +194,11 @@ fm_supervisor_start(struct fm_pool *pool)
     pthread_t handle;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&handle, NULL, run_supervisor, pool);
+    int result = fm_thread_create(&handle, 0, run_supervisor, pool);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result == 0) {
         (void)pthread_setname_np(handle, FM_SUPERVISOR_NAME);
         (void)pthread_detach(handle);
     }
-    return -result;
+    return result;
 }

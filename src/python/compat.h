@@ -5,20 +5,6 @@
 #include <Python.h>
 
 #include <stdbool.h>
-#include <time.h>
-
-/* The calling thread's state, which it can take the GIL with. A thread without has no way to tell
- * anybody that there is no memory for one: it waits until there is. */
-static inline PyThreadState *
-fm_compat_new_thread_state(PyInterpreterState *interpreter)
-{
-    PyThreadState *state;
-    while ((state = PyThreadState_New(interpreter)) == NULL) {
-        const struct timespec pause = {.tv_nsec = 1000000};
-        (void)nanosleep(&pause, NULL);
-    }
-    return state;
-}
 
 /* Up to 3.11 a str might still have to be brought into its canonical form. */
 static inline bool
@@ -67,6 +53,19 @@ fm_compat_int_from_bytes(const void *bytes, size_t size)
 #else
     return _PyLong_FromByteArray(bytes, size, 1, 1);
 #endif
+}
+
+/* For the calling thread; NULL without an exception if there is no memory. Up to 3.11 CPython crashes
+ * then, so that the memory is asked for beforehand. */
+static inline PyThreadState *
+fm_compat_new_thread_state(PyInterpreterState *interpreter)
+{
+    void *memory = PyMem_RawMalloc(2 * sizeof(PyThreadState));
+    if (memory == NULL) {
+        return NULL;
+    }
+    PyMem_RawFree(memory);
+    return PyThreadState_New(interpreter);
 }
 
 /* The exception that is set, normalised and with its traceback; it is no longer set. */

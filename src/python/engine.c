@@ -1,20 +1,8 @@
 #include "engine.h"
 
-#include <string.h>
-#include <unistd.h>
+#include "refusal.h"
 
-PyObject *
-fm_engine_set_system_error(int error, const char *what, const char *remedy)
-{
-    PyObject *text =
-        PyUnicode_FromFormat("fast_map could not %s: %s (%s)", what, strerror(error), remedy);
-    PyObject *arguments = text != NULL ? Py_BuildValue("(iN)", error, text) : NULL;
-    if (arguments != NULL) {
-        PyErr_SetObject(PyExc_OSError, arguments);
-        Py_DECREF(arguments);
-    }
-    return NULL;
-}
+#include <unistd.h>
 
 static bool
 await_space(struct fm_engine *engine, uint64_t item, uint64_t size)
@@ -50,8 +38,7 @@ fm_engine_new(const struct fm_board_options *options, const struct fm_monitor_op
                               monitoring->forks_nothing ? &engine->board_fds : NULL);
     if (result < 0) {
         PyMem_Free(engine);
-        fm_engine_set_system_error(-result, "reserve shared memory",
-                                   "see the limit on address space, RLIMIT_AS");
+        fm_refusal_raise(-result, "reserve shared memory");
         return NULL;
     }
     struct fm_monitor_options ours = *monitoring;
@@ -61,8 +48,7 @@ fm_engine_new(const struct fm_board_options *options, const struct fm_monitor_op
         fm_engine_close_board_fds(engine);
         fm_board_unmap(&engine->board);
         PyMem_Free(engine);
-        fm_engine_set_system_error(-result, "watch its workers",
-                                   "see the limit on open files, RLIMIT_NOFILE");
+        fm_refusal_raise(-result, "watch its workers");
         return NULL;
     }
     fm_heap_init(&engine->heap, &engine->board.arena, 0);
@@ -80,8 +66,7 @@ fm_engine_attach(const struct fm_board_options *options, bool may_rerun,
     int result = fm_board_attach(&engine->board, options, &fds->board);
     if (result < 0) {
         PyMem_Free(engine);
-        fm_engine_set_system_error(-result, "attach to shared memory",
-                                   "see the limit on address space, RLIMIT_AS");
+        fm_refusal_raise(-result, "attach to shared memory");
         return NULL;
     }
     engine->parent_pidfd = fds->parent_pidfd;

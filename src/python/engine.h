@@ -85,7 +85,4 @@ fm_engine_is_foreign(const struct fm_engine *engine)
 /* For the files of the engine. */
 void fm_engine_close_board_fds(struct fm_engine *engine);
 
-/* Returns NULL with OSError. */
-PyObject *fm_engine_set_system_error(int error, const char *what, const char *remedy);
-
 #endif

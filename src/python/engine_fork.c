@@ -1,6 +1,8 @@
 /* An engine whose workers, and the nursery, are forked from this process. */
 #include "engine.h"
 
+#include "refusal.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -207,9 +209,7 @@ fm_engine_start(struct fm_engine *engine, struct fm_state *state, fm_worker_main
     int result = start_workers(&birth, pids);
     PyMem_Free(pids);
     if (result < 0) {
-        fm_engine_set_system_error(-result, "start a worker process",
-                                   "see the limits on processes and open files, RLIMIT_NPROC and "
-                                   "RLIMIT_NOFILE; fast_map needs Linux 5.3 or later");
+        fm_refusal_raise(-result, "start a worker process");
         return -1;
     }
     engine->running = true;

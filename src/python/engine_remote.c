@@ -2,6 +2,8 @@
  * child becomes the nursery, and forks them all. */
 #include "engine.h"
 
+#include "refusal.h"
+
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -51,8 +53,7 @@ fm_engine_start_remote(struct fm_engine *engine, PyObject *payload, PyObject *re
     int result;
     int parent_pidfd = fm_process_open(getpid());
     if (parent_pidfd < 0) {
-        fm_engine_set_system_error(-parent_pidfd, "open a descriptor of its process",
-                                   "see the limit on open files, RLIMIT_NOFILE");
+        fm_refusal_raise(-parent_pidfd, "open a descriptor of its process");
         return -1;
     }
     pid_t nursery = launch_nursery(engine, payload, recipe, parent_pidfd);
@@ -69,9 +70,7 @@ fm_engine_start_remote(struct fm_engine *engine, PyObject *payload, PyObject *re
     }
     Py_END_ALLOW_THREADS
     if (result < 0) {
-        fm_engine_set_system_error(-result, "start a worker process",
-                                   "see the limits on processes and open files, RLIMIT_NPROC and "
-                                   "RLIMIT_NOFILE");
+        fm_refusal_raise(-result, "start a worker process");
         return -1;
     }
     engine->running = true;

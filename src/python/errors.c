@@ -2,6 +2,7 @@
 
 #include "codec.h"
 #include "compat.h"
+#include "refusal.h"
 
 #include <string.h>
 
@@ -116,24 +117,38 @@ list_lost_items(struct fm_engine *engine, uint64_t lost, int32_t pid)
     return list;
 }
 
+/* Why a worker was not replaced that should have been, or None. */
+static PyObject *
+open_refusal(const struct fm_value *value)
+{
+    int error = value->as.crash.successor_error;
+    return error != 0 ? fm_refusal_new(error, "start a process in its place") : Py_NewRef(Py_None);
+}
+
 /* Steals the reference to `items`, which may be NULL with an exception. */
 static PyObject *
-make_crash_error(struct fm_state *state, uint64_t item, PyObject *items,
+make_crash_error(struct fm_state *state, uint64_t number, PyObject *items,
                  const struct fm_value *value)
 {
     PyObject *known = value->as.crash.exit_known ? Py_True : Py_False;
-    if (items == NULL) {
+    PyObject *refusal = items != NULL ? open_refusal(value) : NULL;
+    if (refusal == NULL) {
+        Py_XDECREF(items);
         return NULL;
     }
-    return PyObject_CallFunction(state->make_crash_error, "KNiOii", (unsigned long long)item, items,
-                                 (int)value->as.crash.pid, known, (int)value->as.crash.exit_code,
-                                 (int)value->as.crash.exit_signal);
+    return PyObject_CallFunction(state->make_crash_error, "KNiOiiN", (unsigned long long)number,
+                                 items, (int)value->as.crash.pid, known,
+                                 (int)value->as.crash.exit_code, (int)value->as.crash.exit_signal,
+                                 refusal);
 }
 
 static PyObject *
 open_crash(struct fm_state *state, struct fm_engine *engine, uint64_t item,
            const struct fm_value *value)
 {
+    if (value->as.crash.setup_error != 0) {
+        return fm_refusal_new(value->as.crash.setup_error, "set up a worker process");
+    }
     PyObject *items = list_lost_items(engine, item, value->as.crash.pid);
     return make_crash_error(state, fm_slots_number(&engine->board.slots, item), items, value);
 }
@@ -141,6 +156,9 @@ open_crash(struct fm_state *state, struct fm_engine *engine, uint64_t item,
 PyObject *
 fm_errors_open_desertion(struct fm_state *state, uint64_t item, const struct fm_value *crash)
 {
+    if (crash->as.crash.setup_error != 0) {
+        return fm_refusal_new(crash->as.crash.setup_error, "set up a worker process");
+    }
     return make_crash_error(state, item, PyList_New(0), crash);
 }
 

@@ -3,11 +3,12 @@
 #include "codec.h"
 #include "compat.h"
 #include "errors.h"
+#include "refusal.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <string.h>
 
 /* How long the end of a job waits for a feeder that stands in the caller's iterator. */
 #define END_GRACE (50 * FM_MILLISECOND)
@@ -193,6 +194,14 @@ feed_next(struct feeder *feeder)
     return true;
 }
 
+static void
+end_input(struct fm_engine *engine, uint64_t positions)
+{
+    fm_slots_finish(&engine->board.slots, positions);
+    fm_roster_call_all(&engine->board.roster);
+    fm_doorbell_ring(&engine->board.slots.shared->consumer);
+}
+
 /* Reads the input to its end, or until the job ends. */
 static void
 feed_all(struct feeder *feeder)
@@ -211,13 +220,28 @@ feed_all(struct feeder *feeder)
         if (job->unordered) {
             fm_placement_finish(&job->placement, feeder->published);
         }
-        fm_slots_finish(&feeder->engine->board.slots, feeder->position);
-        fm_roster_call_all(&feeder->engine->board.roster);
-        fm_doorbell_ring(&feeder->engine->board.slots.shared->consumer);
+        end_input(feeder->engine, feeder->position);
     }
 }
 
 /* ---- the thread ---- */
+
+static void
+say_done(struct fm_job *job)
+{
+    fm_store_release(&job->feeder_done, 1);
+    (void)fm_futex_wake(&job->feeder_done, INT_MAX);
+}
+
+/* Without memory for a thread state: the input ends at once, for a reason that the consumer has to
+ * tell. The reference to the job goes in fm_feeder_wait, for that takes the GIL. */
+static void
+fail(struct fm_job *job)
+{
+    fm_store_relaxed(&job->feeder_failed, 1);
+    end_input(job->engine, 0);
+    say_done(job);
+}
 
 static void *
 run_feeder(void *argument)
@@ -225,13 +249,16 @@ run_feeder(void *argument)
     struct fm_job *job = argument;
     struct feeder feeder = {.job = job, .engine = job->engine};
     PyThreadState *thread = fm_compat_new_thread_state(PyInterpreterState_Main());
+    if (thread == NULL) {
+        fail(job);
+        return NULL;
+    }
     PyEval_AcquireThread(thread);
     fm_moderation_init(&feeder.moderation);
     feed_all(&feeder);
     /* The iterators go here: closing a generator may need the thread that ran it. */
     fm_source_fini(&job->source);
-    fm_store_release(&job->feeder_done, 1);
-    (void)fm_futex_wake(&job->feeder_done, INT_MAX);
+    say_done(job);
     fm_job_unref(job);
     PyThreadState_Clear(thread);
     PyThreadState_DeleteCurrent();
@@ -242,13 +269,10 @@ int
 fm_feeder_start(struct fm_job *job)
 {
     pthread_t handle;
-    int result = pthread_create(&handle, NULL, run_feeder, fm_job_ref(job));
-    if (result != 0) {
+    int result = fm_thread_create(&handle, PyThread_get_stacksize(), run_feeder, fm_job_ref(job));
+    if (result < 0) {
         fm_job_unref(job);
-        PyErr_Format(PyExc_RuntimeError,
-                     "fast_map could not start a thread: %s (see the limit on processes and "
-                     "threads, RLIMIT_NPROC)",
-                     strerror(result));
+        fm_refusal_raise(-result, "start a thread");
         return -1;
     }
     (void)pthread_setname_np(handle, FM_FEEDER_NAME);
@@ -269,4 +293,8 @@ fm_feeder_wait(struct fm_job *job)
         left = deadline - fm_clock_now();
     }
     Py_END_ALLOW_THREADS
+    if (fm_load_acquire(&job->feeder_done) != 0 && fm_load_relaxed(&job->feeder_failed) == 1) {
+        fm_store_relaxed(&job->feeder_failed, 0);
+        fm_job_unref(job);
+    }
 }

@@ -56,9 +56,14 @@ static void
 end_of_input(struct generator *self)
 {
     PyObject *error = self->consumer.job->input_error;
+    bool unread = fm_load_relaxed(&self->consumer.job->feeder_failed) != 0;
     self->consumer.job->input_error = NULL;
     finish(self);
-    fm_errors_raise(error);
+    if (unread) {
+        PyErr_NoMemory();
+    } else {
+        fm_errors_raise(error);
+    }
 }
 
 /* Ends the map with the exception that is set. */

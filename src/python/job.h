@@ -61,6 +61,7 @@ struct fm_job {
      * private to the parent. See feeder.h. */
     fm_atomic_u32 gil_wanted;
     fm_atomic_u32 feeder_done;
+    fm_atomic_u32 feeder_failed; /* it had no memory to begin with; set before the input's end */
 };
 
 /* Takes the input and starts the workers and the feeder. NULL with an exception. */

@@ -3,7 +3,9 @@
 #include "compat.h"
 #include "supervisor.h"
 #include "task.h"
+#include "thread.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -37,7 +39,10 @@ static void *
 run_farewell(void *argument)
 {
     struct fm_worker *worker = argument;
-    PyThreadState *thread = PyThreadState_New(worker->interpreter);
+    PyThreadState *thread = fm_compat_new_thread_state(worker->interpreter);
+    if (thread == NULL) {
+        return NULL; /* the supervisor won't wait for long */
+    }
     PyEval_AcquireThread(thread);
     leave(worker, worker->farewell_status);
 }
@@ -49,14 +54,17 @@ start_farewell(void *context, int status)
     pthread_t handle;
     struct fm_worker *worker = context;
     worker->farewell_status = status;
-    (void)pthread_create(&handle, NULL, run_farewell, worker);
+    (void)fm_thread_create(&handle, 0, run_farewell, worker);
 }
 
 static void *
 run_gil_probe(void *argument)
 {
     struct fm_worker *worker = argument;
-    PyThreadState *thread = PyThreadState_New(worker->interpreter);
+    PyThreadState *thread = fm_compat_new_thread_state(worker->interpreter);
+    if (thread == NULL) {
+        return NULL;
+    }
     PyEval_AcquireThread(thread);
     (void)fm_add_seq_cst(&worker->gil_probes, 1);
     (void)fm_futex_wake(&worker->gil_probes, 1);
@@ -72,7 +80,7 @@ is_hogged(void *context)
     struct fm_worker *worker = context;
     pthread_t handle;
     uint32_t before = fm_load_seq_cst(&worker->gil_probes);
-    if (pthread_create(&handle, NULL, run_gil_probe, worker) != 0) {
+    if (fm_thread_create(&handle, 0, run_gil_probe, worker) < 0) {
         return false;
     }
     (void)pthread_detach(handle);
@@ -152,8 +160,9 @@ static void
 run_thread(void *context, struct fm_pool_thread *thread)
 {
     struct fm_worker *worker = context;
-    PyThreadState *state = PyThreadState_New(worker->interpreter);
+    PyThreadState *state = fm_compat_new_thread_state(worker->interpreter);
     if (state == NULL) {
+        fm_pool_withdraw(thread);
         return;
     }
     PyEval_AcquireThread(state);
@@ -216,7 +225,7 @@ set_up_process(struct fm_worker *worker)
                                            PyUnicode_FromFormat("worker-%u", worker->number));
     if (done == NULL) {
         PyErr_Print();
-        return -1;
+        return -ENOMEM; /* what else could it be, in code of our own */
     }
     Py_DECREF(done);
     set_up_timeout(worker);
@@ -242,6 +251,15 @@ call_initializer(struct fm_worker *worker)
     Py_XDECREF(done);
 }
 
+static int
+set_up(struct fm_worker *worker)
+{
+    set_up_pool(worker);
+    int result = set_up_process(worker);
+    result = result == 0 ? fm_pool_init(&worker->pool) : result;
+    return result == 0 ? fm_supervisor_start(&worker->pool) : result;
+}
+
 _Noreturn void
 fm_worker_run(struct fm_engine *engine, unsigned number, void *context)
 {
@@ -253,9 +271,9 @@ fm_worker_run(struct fm_engine *engine, unsigned number, void *context)
     if (engine->is_successor) {
         fm_board_adopt_heap(&engine->board, &engine->heap);
     }
-    set_up_pool(&worker);
-    if (set_up_process(&worker) < 0 || fm_pool_init(&worker.pool) < 0
-        || fm_supervisor_start(&worker.pool) < 0) {
+    int result = set_up(&worker);
+    if (result < 0) {
+        fm_store_relaxed(&worker.pool.self->setup_error, (uint32_t)-result);
         leave(&worker, EXIT_NO_RESOURCES);
     }
     call_initializer(&worker);

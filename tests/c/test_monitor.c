@@ -110,6 +110,8 @@ die_running(void *argument)
     CHECK_EQUAL(crash.as.crash.exit_known, 1);
     CHECK_EQUAL(crash.as.crash.exit_signal, exits ? 0 : SIGKILL);
     CHECK_EQUAL(crash.as.crash.exit_code, exits ? 3 : 0);
+    CHECK_EQUAL(crash.as.crash.setup_error, 0);
+    CHECK_EQUAL(crash.as.crash.successor_error, 0);
     engine_await_end(&engine);
     engine_check_watch(&engine);
     engine_check_no_children();
@@ -258,9 +260,8 @@ retry_once(void *ignored)
 static int64_t
 die_at_birth(struct engine *engine, unsigned worker, bool is_successor)
 {
-    (void)engine;
-    (void)worker;
     if (is_successor) {
+        fm_store_relaxed(&engine->board.roster.entries[worker].setup_error, ENOSPC);
         (void)kill(getpid(), SIGKILL);
     }
     return 0;
@@ -283,6 +284,7 @@ give_up(void *ignored)
         CHECK(engine_next(&engine, &value));
         CHECK_EQUAL(value.outcome, item == POISON ? FM_OUTCOME_CRASHED : FM_OUTCOME_RESULT);
     }
+    CHECK_EQUAL(value.as.crash.setup_error, ENOSPC);
     while (!fm_monitor_is_deserted(&engine.monitor)) {
         test_sleep(FM_MILLISECOND);
     }
@@ -307,6 +309,9 @@ lose_sight(void *ignored)
     engine_start(&engine, &options);
     take_all(&engine, &crash);
     CHECK_EQUAL(crash.outcome, FM_OUTCOME_CRASHED);
+    CHECK_EQUAL(crash.as.crash.exit_signal, SIGKILL);
+    CHECK_EQUAL(crash.as.crash.successor_error, EMFILE);
+    CHECK_EQUAL(crash.as.crash.setup_error, 0);
     CHECK_EQUAL(fm_load_relaxed(&engine.shared->runs[POISON]), 1);
     engine_await_end(&engine);
     CHECK(fm_clock_now() - start < 5 * FM_SECOND);

@@ -378,6 +378,36 @@ run_with_few_threads(void *ignored)
     CHECK_EQUAL(pool->active, 0);
 }
 
+static void
+withdraw(void *context, struct fm_pool_thread *thread)
+{
+    (void)context;
+    fm_pool_withdraw(thread);
+}
+
+/* Threads that end before they have taken anything are not waited for. */
+static void
+check_withdrawn_threads(void *ignored)
+{
+    struct bench *bench = make_bench(1, 3, 3);
+    struct fm_growth_sample sample;
+    uint64_t item;
+    (void)ignored;
+    bench->pool.hooks.run_thread = withdraw;
+    CHECK(fm_pool_wait(bench->thread, &item));
+    CHECK_EQUAL(fm_pool_add_threads(&bench->pool, 4), 4);
+    while (fm_load_relaxed(&bench->pool.self->active) != 1) {
+        test_sleep(FM_MILLISECOND);
+    }
+    CHECK(fm_pool_sample(&bench->pool, &sample));
+    CHECK(sample.settled);
+    CHECK_EQUAL(sample.room, 0);
+    do {
+        fm_pool_complete(bench->thread, item);
+    } while (fm_pool_wait(bench->thread, &item));
+    drop_bench(bench);
+}
+
 /* ---- many threads, many items ---- */
 
 static void
@@ -542,6 +572,7 @@ main(void)
     check_sample();
     check_overdue();
     test_run("few threads", run_with_few_threads, NULL);
+    test_run("withdrawn threads", check_withdrawn_threads, NULL);
     test_run("blocked", run_blocked, NULL);
     test_run("ended", run_ended, NULL);
     run_stresses(false);

@@ -18,7 +18,7 @@ successors = SharedInts()
 
 def starve():
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    room = (pages * os.sysconf("SC_PAGE_SIZE")) + (1 << 20)
+    room = (pages * os.sysconf("SC_PAGE_SIZE")) + (200 << 10)
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
 
 
@@ -44,6 +44,6 @@ def crash_at_first(index):
 os.register_at_fork(after_in_child=spoil_successor)
 try:
     print(len(list(fast_map(crash_at_first, range(10), procs_limit=1, retries=1))), "results")
-except WorkerCrashed as error:
-    print(type(error).__name__)
+except (WorkerCrashed, OSError) as error:
+    print(type(error).__name__, error)
 print(successors[0], "successors")

@@ -1,11 +1,17 @@
-"""Call fast_map 500 times in many ways; print what this process holds before and after."""
+"""Call fast_map in many ways, N times; print what this process holds before and after.
+
+The report before comes after 70 calls, when what is kept for later use is there. Argument: N.
+"""
 
 import itertools
 import json
+import os
+import signal
+import sys
 
 from support import Footprint, drain, identity, mappings, resident_bytes, wait_until
 
-from fast_map import fast_map
+from fast_map import WorkerCrashed, fast_map
 
 
 def finish_a_list():
@@ -32,7 +38,40 @@ def fail():
     assert type(error) is ZeroDivisionError
 
 
-WAYS = [finish_a_list, finish_a_generator, close_an_endless_one, drop_one_with_large_results, fail]
+def leave_the_loop():
+    for value in fast_map(identity, itertools.count(), buffersize=100):
+        if value == 5:
+            break
+
+
+def die_at_three(value):
+    if value == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+def crash():
+    results, error = drain(fast_map(die_at_three, iter(range(20))))
+    assert results == [0, 1, 2]
+    assert type(error) is WorkerCrashed
+
+
+def crash_and_go_on():
+    results = list(fast_map(die_at_three, list(range(20)), retries=1, return_exceptions=True))
+    assert type(results.pop(3)) is WorkerCrashed
+    assert results == [0, 1, 2, *range(4, 20)]
+
+
+WAYS = [
+    finish_a_list,
+    finish_a_generator,
+    close_an_endless_one,
+    drop_one_with_large_results,
+    fail,
+    leave_the_loop,
+    crash,
+    crash_and_go_on,
+]
 
 
 def call(times):
@@ -54,8 +93,8 @@ def held(before):
 
 
 start = Footprint.now()
-call(50)
+call(70)
 report = [held(start)]
-call(500)
+call(int(sys.argv[1]))
 report.append(held(start))
 print(json.dumps(report))

@@ -1,0 +1,80 @@
+#include "thread.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/mman.h>
+
+/* In this order after the size that is wanted. */
+static const size_t smaller_sizes[] = {(size_t)1 << 20, (size_t)1 << 18};
+
+#define SMALLER_SIZES (sizeof smaller_sizes / sizeof *smaller_sizes)
+
+/* Address space that is left in any case. */
+#define KEPT_BYTES ((size_t)32 << 20)
+
+static int
+create_with_stack(pthread_t *handle, size_t stack_size, void *(*run)(void *), void *argument)
+{
+    pthread_attr_t attributes;
+    if (stack_size == 0 || pthread_attr_init(&attributes) != 0) {
+        return pthread_create(handle, NULL, run, argument);
+    }
+    (void)pthread_attr_setstacksize(&attributes, stack_size);
+    int result = pthread_create(handle, &attributes, run, argument);
+    (void)pthread_attr_destroy(&attributes);
+    return result;
+}
+
+int
+fm_thread_create(pthread_t *handle, size_t stack_size, void *(*run)(void *), void *argument)
+{
+    int result = create_with_stack(handle, stack_size, run, argument);
+    /* EAGAIN may mean that, or that there are too many threads. */
+    for (size_t i = 0; i < SMALLER_SIZES && result == EAGAIN; i++) {
+        result = create_with_stack(handle, smaller_sizes[i], run, argument);
+    }
+    return -result;
+}
+
+static size_t
+resolve_size(size_t stack_size)
+{
+    pthread_attr_t attributes;
+    if (stack_size == 0 && pthread_attr_init(&attributes) == 0) {
+        (void)pthread_attr_getstacksize(&attributes, &stack_size);
+        (void)pthread_attr_destroy(&attributes);
+    }
+    return stack_size;
+}
+
+static bool
+is_there(size_t size)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *mapped = mmap(NULL, size, PROT_NONE, flags, -1, 0);
+    if (mapped == MAP_FAILED) {
+        return false;
+    }
+    (void)munmap(mapped, size);
+    return true;
+}
+
+static bool
+can_afford(size_t count, size_t stack_size)
+{
+    return is_there(KEPT_BYTES + 2 * count * stack_size);
+}
+
+unsigned
+fm_thread_afford(unsigned wanted, size_t *stack_size)
+{
+    size_t size = resolve_size(*stack_size);
+    for (size_t i = 0; i < SMALLER_SIZES && !can_afford(wanted, size); i++) {
+        size = smaller_sizes[i] < size ? smaller_sizes[i] : size;
+    }
+    while (wanted > 0 && !can_afford(wanted, size)) {
+        wanted /= 2;
+    }
+    *stack_size = size;
+    return wanted;
+}

@@ -1,0 +1,329 @@
+"""One use of each public name, for the test that none of them leaks (test_leaks.py).
+
+Whoever adds a name, a method or an option adds a case: a function under @leak_case("its name")
+that uses it once and lets everything go. The names: "fast_map.X" for what the package exports,
+"FastMap.X" for methods, "fast_map(X)" for parameters. What a case passes in should be of PASSED,
+whose reference counts are watched.
+"""
+
+import copy
+import gc
+import inspect
+import itertools
+import os
+import pickle
+import signal
+import time
+import weakref
+from contextlib import suppress
+
+import fast_map as package
+from fast_map import (
+    FastMap,
+    RemoteError,
+    RemoteTraceback,
+    TaskTimeout,
+    WorkerCrashed,
+    fast_map,
+)
+
+CASES = {}
+
+
+def leak_case(*names):
+    def register(case):
+        for name in names:
+            assert name not in CASES, name
+            CASES[name] = case
+        return case
+
+    return register
+
+
+def public_names():
+    """All that should have a case."""
+    exported = {f"fast_map.{name}" for name in package.__all__}
+    methods = {
+        f"FastMap.{name}"
+        for name, value in vars(FastMap).items()
+        if callable(value) or isinstance(value, classmethod)
+    }
+    parameters = {f"fast_map({name})" for name in inspect.signature(fast_map).parameters}
+    return exported | methods | parameters
+
+
+# ---- what is passed in ----
+
+
+def double(value):
+    return value + value
+
+
+class Payload:
+    def __init__(self, value):
+        self.value = value
+
+
+ITEMS = [Payload(7), "text" * 50, (1, 2.5, None), b"bytes" * 40_000]
+NUMBERS = list(range(50))
+SENT = object()
+ERROR = LookupError("thrown")
+PASSED = [double, ITEMS, *ITEMS, NUMBERS, SENT, ERROR, fast_map, FastMap]
+
+
+def return_it(value):
+    return value
+
+
+def crash_at_three(value):
+    if value == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+def fail_at_three(value):
+    if value == 3:
+        raise KeyError(value)
+    return value
+
+
+def stand_still_at_three(value):
+    time.sleep(600 if value == 3 else 0)
+    return value
+
+
+def consume(results, count=None):
+    """Take results up to an end of any kind."""
+    with suppress(Exception):
+        for _ in itertools.islice(results, count):
+            pass
+
+
+# ---- the call and its parameters ----
+
+
+@leak_case("fast_map.fast_map", "fast_map(fn)")
+def call():
+    consume(fast_map(return_it, ITEMS))
+    consume(fast_map(return_it, iter(ITEMS)))
+    consume(fast_map(double, NUMBERS), 3)
+    with suppress(TypeError):
+        fast_map(None, NUMBERS)
+    consume(fast_map(fail_at_three, NUMBERS))
+    consume(fast_map(crash_at_three, NUMBERS))
+
+
+@leak_case("fast_map(iterables)")
+def pass_several_iterables():
+    consume(fast_map(lambda *values: values, ITEMS, iter(NUMBERS), range(10**6)))
+    consume(fast_map(double, itertools.count()), 5)
+    consume(fast_map(double, []))
+    consume(fast_map(double, (fail_at_three(value) for value in NUMBERS)))
+    with suppress(TypeError):
+        fast_map(double, NUMBERS, 3)
+
+
+def pass_option(name, *values, wrong=(), fn=double, items=NUMBERS):
+    """With each value, to the end and not; wrong values are refused."""
+    for value in values:
+        consume(fast_map(fn, items, **{name: value}))
+        consume(fast_map(fn, iter(items), **{name: value}), 2)
+    for value in wrong:
+        with suppress(TypeError, ValueError):
+            fast_map(fn, items, **{name: value})
+            raise AssertionError(f"{name}={value!r} was accepted")
+
+
+@leak_case("fast_map(threads_limit)")
+def pass_threads_limit():
+    pass_option("threads_limit", 1, 5, None, wrong=[0, "1", True, 1 << 70])
+
+
+@leak_case("fast_map(procs_limit)")
+def pass_procs_limit():
+    pass_option("procs_limit", 1, 3, None, wrong=[0, 1.5])
+
+
+@leak_case("fast_map(buffersize)")
+def pass_buffersize():
+    pass_option("buffersize", 1, 7, None, wrong=[0, []])
+
+
+@leak_case("fast_map(task_timeout)")
+def pass_task_timeout():
+    pass_option("task_timeout", 60, 60.5, None, wrong=[0, "1", float("nan")])
+    pass_option("task_timeout", 0.05, fn=stand_still_at_three)
+
+
+@leak_case("fast_map(retries)")
+def pass_retries():
+    pass_option("retries", 0, 1, wrong=[-1, None])
+    pass_option("retries", 1, fn=crash_at_three)
+    consume(fast_map(return_it, iter(ITEMS), retries=1))
+
+
+@leak_case("fast_map(return_exceptions)")
+def pass_return_exceptions():
+    pass_option("return_exceptions", True, False, wrong=[1, None])
+    pass_option("return_exceptions", True, fn=fail_at_three)
+    pass_option("return_exceptions", True, fn=crash_at_three)
+
+
+# ---- the iterator ----
+
+
+def start(items=NUMBERS):
+    return fast_map(double, items)
+
+
+@leak_case("fast_map.FastMap", "FastMap.__class_getitem__")
+def use_the_class():
+    assert isinstance(start(), FastMap)
+    with suppress(TypeError):
+        FastMap()
+    assert FastMap[int].__origin__ is FastMap
+
+
+@leak_case("FastMap.__iter__", "FastMap.__next__")
+def iterate():
+    results = start()
+    assert iter(results) is results
+    assert next(results) == 0
+    consume(results)
+    assert next(results, SENT) is SENT
+
+
+@leak_case("FastMap.next")
+def take_with_a_timeout():
+    results = fast_map(stand_still_at_three, NUMBERS)
+    assert [results.next(timeout=60), results.next(), results.next(None)] == [0, 1, 2]
+    with suppress(TimeoutError):
+        results.next(timeout=0.001)
+        raise AssertionError("it had a result")
+    with suppress(TypeError):
+        results.next("soon")
+
+
+@leak_case("FastMap.send")
+def send():
+    results = start()
+    with suppress(TypeError):
+        results.send(SENT)
+    assert [results.send(None), results.send(SENT)] == [0, 2]
+
+
+@leak_case("FastMap.throw")
+def throw():
+    for arguments in [(ERROR,), (LookupError,), (LookupError, "text"), (LookupError, ERROR, None)]:
+        with suppress(LookupError):
+            start().throw(*arguments)
+    for arguments in [(), (SENT,), (ERROR, SENT), (LookupError, None, SENT)]:
+        with suppress(TypeError):
+            start().throw(*arguments)
+    ERROR.__traceback__ = None
+
+
+@leak_case("FastMap.close", "FastMap._shut_down")
+def close():
+    for items in (NUMBERS, iter(NUMBERS), itertools.count()):
+        results = start(items)
+        next(results)
+        results.close()
+        results.close()
+    results = start()
+    results._shut_down()
+    consume(results)
+
+
+@leak_case("FastMap.__enter__", "FastMap.__exit__")
+def use_as_context_manager():
+    with start() as results:
+        next(results)
+    with suppress(LookupError), start():
+        raise LookupError
+
+
+@leak_case("FastMap.__len__", "FastMap.__length_hint__", "FastMap.__bool__")
+def ask_for_the_length():
+    results = start()
+    assert (len(results), results.__length_hint__(), bool(results)) == (50, 50, True)
+    endless = start(itertools.count())
+    assert endless.__length_hint__() is NotImplemented
+    with suppress(TypeError):
+        len(endless)
+
+
+@leak_case("FastMap.__repr__")
+def represent():
+    results = start()
+    assert "running" in repr(results)
+    results.close()
+    assert "finished" in str(results)
+
+
+@leak_case("FastMap.__del__")
+def drop():
+    results = start()
+    next(results)
+    del results
+    reference = weakref.ref(start())
+    assert reference() is None
+    cycle = [start(itertools.count())]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+
+
+@leak_case("FastMap.__reduce__")
+def refuse_to_copy():
+    results = start()
+    for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
+        with suppress(TypeError):
+            attempt(results)
+
+
+# ---- exceptions ----
+
+
+def use_exception(error):
+    assert str(error)
+    assert repr(error)
+    # Often, for only after a hundred times do the caches that this fills grow no more.
+    for protocol in [*range(pickle.HIGHEST_PROTOCOL + 1)] * 20:
+        twin = pickle.loads(pickle.dumps(error, protocol))
+        assert (type(twin), str(twin)) == (type(error), str(error))
+    with suppress(type(error)):
+        raise error
+
+
+@leak_case("fast_map.WorkerCrashed")
+def use_worker_crashed():
+    use_exception(WorkerCrashed(1))
+    use_exception(WorkerCrashed(1, exitcode=3, items=tuple(range(20))))
+    use_exception(WorkerCrashed(1, signal=9, items=(2,)))
+    consume(fast_map(crash_at_three, NUMBERS))
+
+
+@leak_case("fast_map.TaskTimeout")
+def use_task_timeout():
+    use_exception(TaskTimeout(1, 2.5))
+    use_exception(TaskTimeout(1, 2.5, "a stack"))
+
+
+@leak_case("fast_map.RemoteError")
+def use_remote_error():
+    use_exception(RemoteError("told"))
+
+    def raise_local(value):
+        class Local(Exception):
+            pass
+
+        raise Local(value)
+
+    consume(fast_map(raise_local, NUMBERS))
+
+
+@leak_case("fast_map.RemoteTraceback")
+def use_remote_traceback():
+    use_exception(RemoteTraceback("Traceback"))
+    consume(fast_map(fail_at_three, iter(NUMBERS)))
