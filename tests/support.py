@@ -22,13 +22,17 @@ from fast_map import fast_map
 
 ISOLATED = Path(__file__).with_name("isolated")
 
+# What the installed extension was built with, if whoever runs the tests says so; it is slow then.
+SANITIZERS = os.environ.get("FM_SANITIZE", "")
+SLOWNESS = 4 if SANITIZERS else 1
+
 # Generous: it only bounds how long a failing test waits, a passing one goes on at once.
-PATIENCE = 10.0
+PATIENCE = 10.0 * SLOWNESS
 
 
 def time_limit(seconds):
     """A hard limit other than the default; "thread" also ends a test that hangs inside C."""
-    return pytest.mark.timeout(seconds, method="thread")
+    return pytest.mark.timeout(seconds * SLOWNESS, method="thread")
 
 
 def wait_until(condition, timeout=PATIENCE):

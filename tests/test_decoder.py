@@ -1,0 +1,181 @@
+"""The codec apart from all else: whole payloads, and damaged ones, which are an error at the worst.
+
+A pickle that is handed to pickle does what it says; so none that was damaged gets there.
+"""
+
+import importlib.util
+import pickle
+import struct
+import sys
+
+import pytest
+from cmake_build import build
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import SANITIZERS, pattern, time_limit
+from values import nested, same
+
+thorough = settings(deadline=None, max_examples=300)
+pytestmark = time_limit(120)  # the first test also waits for the build
+
+WAYS = [
+    {},
+    {"owned": True},
+    {"may_rerun": True},
+    {"owned": True, "may_rerun": True},
+    {"is_inline": True},
+]
+
+
+@pytest.fixture(scope="module")
+def codec(tmp_path_factory):
+    """codec_harness, built with the sanitizers that the installed extension was built with."""
+    folder = tmp_path_factory.mktemp("codec")
+    python = f"-DPython_EXECUTABLE={sys.executable}"
+    build(folder, "-DFM_FUZZ=ON", f"-DFM_SANITIZE={SANITIZERS}", python)
+    (path,) = folder.glob("tests/fuzz/codec_harness*.so")
+    spec = importlib.util.spec_from_file_location("codec_harness", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# Whole payloads
+
+
+def fresh(value):
+    """A copy that nobody else refers to, so that the codec need not keep track of aliases."""
+    return pickle.loads(pickle.dumps(value))
+
+
+def test_any_value_comes_out_as_it_went_in(codec):
+    @thorough
+    @given(nested, st.sampled_from(WAYS[:4]))
+    def survives(value, way):
+        tag, payload = codec.encode(fresh(value))
+        assert same(codec.decode(tag, payload, pickle.loads, **way), value)
+
+    survives()
+
+
+NATIVE = [
+    *(None, True, False, 0, -1, 2**63 - 1, -(2**63), 2**63, -(2**200), 1.5, -0.0, 1 - 2j),
+    *("", "ascii", "\x80", "\xff", "\u0100", "\uffff", "\U00010000", "\U0010ffff\u00e9", "\ud800"),
+    *("\U0010ffff\U000f0000", b"", b"bytes", pattern(100_000), pattern(100_000).decode("latin-1")),
+    *((), [], {}, (1, (2.5, ("three", b"4", None, True))), ["\u0100", "x\u0100y", "\U0001f642"]),
+    *({"key": [1], 2: {"inner": ()}, (1, 2): 1j}, [[[[[[[[0]]]]]]]]),
+]
+
+
+@pytest.mark.parametrize("value", NATIVE, ids=lambda value: ascii(value)[:30])
+def test_these_have_a_format_of_their_own(codec, value):
+    tag, payload = codec.encode(fresh(value))
+    assert same(codec.decode(tag, payload, None), value)
+
+
+@pytest.mark.parametrize("way", WAYS[:4], ids=str)
+@pytest.mark.parametrize("size", [0, 100, 65_000, 300_000])
+def test_buffers_arrive_writable_if_they_were(codec, size, way):
+    buffers = [bytearray(pattern(size)), b"read-only" + pattern(size)]
+    tag, payload = codec.encode([pickle.PickleBuffer(buffer) for buffer in buffers])
+    results = codec.decode(tag, payload, pickle.loads, **way)
+    assert [bytes(result) for result in results] == buffers
+    assert [memoryview(result).readonly for result in results] == [False, True]
+
+
+# Damaged payloads
+
+
+def keep_pickle(pickle, *, buffers=()):
+    """In the place of pickle.loads: goes over all bytes, and keeps the buffers alive."""
+    return [bytes(pickle), *map(bytes, buffers), buffers]
+
+
+# What must not be left to chance: payloads that would do harm if they were believed
+
+
+def assert_refused(codec, tag, payload, way=None):
+    with pytest.raises(ValueError, match="damaged payload"):
+        codec.decode(tag, payload, keep_pickle, **(way or {}))
+
+
+def count(number):
+    return struct.pack("<I", number)
+
+
+@pytest.mark.parametrize(
+    "value", [(), (1, ("b", b"c")), [1.5, None, 1j], {"k": ["\u0100"]}], ids=repr
+)
+def test_a_container_that_is_cut_is_refused(codec, value):
+    tag, payload = codec.encode(fresh(value))
+    for size in range(len(payload)):
+        assert_refused(codec, tag, payload[:size])
+
+
+@pytest.mark.parametrize("inner", [(), [], {}, "ascii", "\u0100", b"bytes"], ids=repr)
+def test_a_count_is_not_believed(codec, inner):
+    tag, payload = codec.encode(fresh([inner]))
+    inner_tag, none = payload[4:5], bytes(10)
+    for number in (11, 2**31 - 1, 2**31, 2**32 - 1):
+        assert_refused(codec, tag, count(1) + inner_tag + count(number) + none)
+        assert_refused(codec, tag, count(number) + inner_tag + count(10) + none)
+
+
+def test_nesting_goes_no_deeper_than_encoded(codec):
+    tag, payload = codec.encode([[]])
+    inner_tag = payload[4:5]
+    for depth in (20, 100_000):
+        assert_refused(codec, tag, (count(1) + inner_tag) * depth + count(0))
+
+
+def test_kinds_that_nobody_writes_are_refused(codec):
+    container, _ = codec.encode([])
+    pickled, _ = codec.encode({1})
+    last, _ = codec.encode(pickle.PickleBuffer(b""))
+    for tag in range(last + 1, 256):
+        assert_refused(codec, tag, bytes(30))
+    for tag in range(pickled, 256):
+        assert_refused(codec, container, count(1) + bytes([tag]) + bytes(30))
+
+
+@pytest.mark.parametrize("size", [0, 15, 17])
+def test_a_complex_of_another_size_is_refused(codec, size):
+    tag, _ = codec.encode(1j)
+    assert_refused(codec, tag, bytes(size))
+
+
+def with_buffers(*ranges, size=200, pickle_size=0, buffers=None):
+    """A payload as codec_pickle.c lays it out: header, ranges, and zeros for all else."""
+    number = len(ranges) if buffers is None else buffers
+    header = struct.pack("<QQ", number, pickle_size)
+    return (header + b"".join(struct.pack("<QQQ", *r, 0) for r in ranges)).ljust(size, b"\0")
+
+
+HUGE = 2**64 - 1
+BUFFERS = {
+    "nothing": b"",
+    "a header that is cut": bytes(15),
+    "more ranges than there is room": with_buffers(buffers=9),
+    "a number of ranges that overflows": with_buffers(buffers=HUGE // 24 + 1),
+    "a huge number of ranges": with_buffers(buffers=HUGE),
+    "a pickle beyond the end": with_buffers(pickle_size=185),
+    "a huge pickle": with_buffers(pickle_size=HUGE),
+    "a buffer beyond the end": with_buffers((201, 0)),
+    "a buffer that crosses the end": with_buffers((100, 101)),
+    "a buffer that wraps around": with_buffers((128, HUGE - 100)),
+    "a buffer at a huge offset": with_buffers((HUGE, 1)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("payload", BUFFERS.values(), ids=BUFFERS)
+def test_buffers_that_are_not_apart_within_the_payload_are_refused(codec, payload, way):
+    tag, _ = codec.encode(pickle.PickleBuffer(b""))
+    assert_refused(codec, tag, payload, way)
+
+
+def test_a_slot_has_no_room_for_buffers(codec):
+    tag, _ = codec.encode(pickle.PickleBuffer(b""))
+    sound = with_buffers(size=40)
+    assert codec.decode(tag, sound, keep_pickle) == [b"", ()]
+    assert_refused(codec, tag, sound, {"is_inline": True})
