@@ -138,6 +138,30 @@ def test_kinds_that_nobody_writes_are_refused(codec):
         assert_refused(codec, container, count(1) + bytes([tag]) + bytes(30))
 
 
+# A string of the kind that the characters claim to be, and the characters.
+STRINGS = {
+    "ASCII with a high bit": ("a", b"a\x80"),
+    "ASCII with a high bit far behind": ("a", b"a" * 100 + b"\xff" + b"a" * 30),
+    "Latin-1 that is ASCII": ("\xff", b"ab"),
+    "Latin-1 of nothing": ("\xff", b""),
+    "UCS-2 that is cut": ("\u0100", b"\0\1\0"),
+    "UCS-2 that is Latin-1": ("\u0100", b"\xff\0"),
+    "UCS-4 that is cut": ("\U00010000", b"\0\0\1\0\0"),
+    "UCS-4 that is UCS-2": ("\U00010000", b"\xff\xff\0\0"),
+    "UCS-4 just beyond Unicode": ("\U00010000", struct.pack("<2I", 0x110000, 0x10000)),
+    "UCS-4 far beyond Unicode": ("\U00010000", b"\xff" * 40),
+}
+
+
+@pytest.mark.parametrize(("like", "characters"), STRINGS.values(), ids=STRINGS)
+def test_a_string_that_python_would_not_make_is_refused(codec, like, characters):
+    tag, _ = codec.encode(like)
+    assert_refused(codec, tag, characters)
+    container, payload = codec.encode([like])
+    inner = payload[4:5] + count(len(characters)) + characters
+    assert_refused(codec, container, count(1) + inner)
+
+
 @pytest.mark.parametrize("size", [0, 15, 17])
 def test_a_complex_of_another_size_is_refused(codec, size):
     tag, _ = codec.encode(1j)
