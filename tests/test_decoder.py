@@ -106,10 +106,11 @@ def count(number):
 @pytest.mark.parametrize(
     "value", [(), (1, ("b", b"c")), [1.5, None, 1j], {"k": ["\u0100"]}], ids=repr
 )
-def test_a_container_that_is_cut_is_refused(codec, value):
+def test_a_container_that_is_cut_or_goes_on_is_refused(codec, value):
     tag, payload = codec.encode(fresh(value))
     for size in range(len(payload)):
         assert_refused(codec, tag, payload[:size])
+    assert_refused(codec, tag, payload + b"\0")
 
 
 @pytest.mark.parametrize("inner", [(), [], {}, "ascii", "\u0100", b"bytes"], ids=repr)

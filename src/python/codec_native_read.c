@@ -269,5 +269,10 @@ PyObject *
 fm_native_read(enum fm_tag tag, const uint8_t *bytes, size_t size)
 {
     struct reader reader = {.position = bytes, .end = bytes + size};
-    return read_container(&reader, tag, 0);
+    PyObject *container = read_container(&reader, tag, 0);
+    if (container != NULL && reader.position != reader.end) {
+        Py_DECREF(container);
+        return fm_codec_damaged();
+    }
+    return container;
 }
