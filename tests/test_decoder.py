@@ -189,6 +189,11 @@ BUFFERS = {
     "a buffer that crosses the end": with_buffers((100, 101)),
     "a buffer that wraps around": with_buffers((128, HUGE - 100)),
     "a buffer at a huge offset": with_buffers((HUGE, 1)),
+    "a buffer over the header": with_buffers((0, 10)),
+    "a buffer over its range": with_buffers((39, 10)),
+    "a buffer over the pickle": with_buffers((128, 10), pickle_size=100),
+    "buffers that overlap": with_buffers((128, 10), (137, 10)),
+    "buffers out of order": with_buffers((150, 10), (100, 10)),
 }
 
 
