@@ -7,6 +7,7 @@ import importlib.util
 import pickle
 import struct
 import sys
+import tracemalloc
 
 import pytest
 from cmake_build import build
@@ -25,6 +26,7 @@ WAYS = [
     {"owned": True, "may_rerun": True},
     {"is_inline": True},
 ]
+ways = st.sampled_from(WAYS)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,82 @@ def test_buffers_arrive_writable_if_they_were(codec, size, way):
 def keep_pickle(pickle, *, buffers=()):
     """In the place of pickle.loads: goes over all bytes, and keeps the buffers alive."""
     return [bytes(pickle), *map(bytes, buffers), buffers]
+
+
+def assert_sound(value):
+    """Each string is as if Python had made it from its characters."""
+    if isinstance(value, str):
+        again = "".join(map(chr, map(ord, value)))
+        assert value == again
+        assert value.isascii() == again.isascii()
+    elif isinstance(value, dict):
+        assert_sound(list(value.items()))
+    elif isinstance(value, (list, tuple)):
+        for element in value:
+            assert_sound(element)
+
+
+def decode_if_possible(codec, tag, payload, way):
+    """The value, or None after an error that may be; a key that has no hash is a TypeError."""
+    try:
+        return codec.decode(tag, payload, keep_pickle, **way)
+    except (ValueError, TypeError):
+        return None
+
+
+def assert_harmless(codec, tag, payload, way):
+    """A value, or the payload's own error, for no more memory than the payload explains."""
+    tracemalloc.start()
+    value = decode_if_possible(codec, tag, payload, way)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert_sound(value)
+    assert peak < 100 * len(payload) + 100_000
+
+
+EDGES = [0, 1, 0x7F, 0x80, 0xFF, 0x10FFFF, 0x110000, 2**31, 2**32 - 1, 2**63, 2**64 - 1]
+numbers = st.one_of(
+    st.integers(0, 255).map(lambda n: struct.pack("<B", n)),
+    st.sampled_from([n for n in EDGES if n < 2**32]).map(lambda n: struct.pack("<I", n)),
+    st.sampled_from(EDGES).map(lambda n: struct.pack("<Q", n)),
+)
+
+
+@st.composite
+def damaged(draw, payload):
+    """The payload with bytes overwritten, inserted, repeated or cut out here and there."""
+    for _ in range(draw(st.integers(1, 4))):
+        begin = draw(st.integers(0, len(payload)))
+        end = draw(st.integers(begin, len(payload)))
+        number = draw(numbers)
+        overwritten = payload[:begin] + number + payload[begin + len(number) :]
+        inserted = payload[:begin] + number + payload[begin:]
+        repeated = payload[:end] + payload[begin:]
+        cut = payload[:begin] + payload[end:]
+        payload = draw(st.sampled_from([overwritten, inserted, repeated, cut, payload[:begin]]))
+    return payload
+
+
+buffers = st.lists(st.binary(max_size=100).map(pickle.PickleBuffer), min_size=1, max_size=4)
+
+
+def test_a_damaged_payload_is_an_error_or_another_value(codec):
+    @thorough
+    @given(st.data(), st.one_of(nested, nested, buffers), ways)
+    def is_harmless(data, value, way):
+        tag, payload = codec.encode(value)
+        assert_harmless(codec, tag, data.draw(damaged(payload)), way)
+
+    is_harmless()
+
+
+def test_any_bytes_are_an_error_or_a_value(codec):
+    @thorough
+    @given(st.integers(0, 255) | st.integers(0, 20), st.binary(max_size=300), ways)
+    def is_harmless(tag, payload, way):
+        assert_harmless(codec, tag, payload, way)
+
+    is_harmless()
 
 
 # What must not be left to chance: payloads that would do harm if they were believed
@@ -209,3 +287,9 @@ def test_a_slot_has_no_room_for_buffers(codec):
     sound = with_buffers(size=40)
     assert codec.decode(tag, sound, keep_pickle) == [b"", ()]
     assert_refused(codec, tag, sound, {"is_inline": True})
+
+
+def test_one_buffer_many_times_takes_no_memory(codec):
+    tag, _ = codec.encode(pickle.PickleBuffer(b""))
+    payload = with_buffers(*[(24_016, 36_000)] * 1000, size=60_016)
+    assert_harmless(codec, tag, payload, {"owned": True})
