@@ -215,8 +215,8 @@ make_buffer(struct fm_state *state, PyObject *root, const char *bytes, const str
                                 : PyByteArray_FromStringAndSize(bytes + range->offset, size);
 }
 
-/* Buffers may not overlap: many times the payload would have to be copied, and what one array writes
- * another would see. */
+/* Buffers may not overlap: many times the payload would have to be copied, and what one array
+ * writes another would see. */
 static bool
 is_sound(const char *bytes, uint64_t size)
 {

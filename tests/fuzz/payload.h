@@ -22,7 +22,7 @@ struct payload {
 int payload_state_init(struct fm_state *state, PyObject *loads);
 void payload_state_fini(struct fm_state *state);
 
-/* The object, or NULL with an exception. Ends the program if a block was not given back just once. */
+/* The object, or NULL with an exception. Ends the program if a block was not given back once. */
 PyObject *payload_decode(struct fm_state *state, const struct payload *payload);
 
 #endif
