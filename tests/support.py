@@ -35,6 +35,10 @@ def time_limit(seconds):
     return pytest.mark.timeout(seconds * SLOWNESS, method="thread")
 
 
+# AddressSanitizer keeps what was freed for a while.
+measures_memory = pytest.mark.skipif("address" in SANITIZERS, reason="freed memory is kept")
+
+
 def wait_until(condition, timeout=PATIENCE):
     """Poll until condition() is true; False if it has not come true within timeout seconds."""
     deadline = time.monotonic() + timeout

@@ -15,6 +15,7 @@ from support import (
     child_pids,
     identity,
     leaves_nothing,
+    measures_memory,
     run_script,
     time_limit,
     wait_until,
@@ -172,6 +173,7 @@ def test_a_result_is_not_kept_by_the_iterator():
 
 @pytest.mark.slow
 @time_limit(90)
+@measures_memory
 def test_five_hundred_calls_in_a_row_do_not_grow():
     status, out, err = run_script("repeated_calls.py", timeout=80)
     assert (status, err) == (0, "")
