@@ -1,8 +1,8 @@
 """Run all_kinds.py under valgrind's memcheck: no process may have an error or a definite leak.
 
 For the Python that runs this, with fast_map installed (with debug information, or nothing that is
-found has a name). Forked workers are watched as well, but most are killed before all leaks have been
-searched for, which takes longer than the time that they are given to end.
+found has a name). Forked workers are watched as well, but most are killed before all leaks have
+been searched for, which takes longer than the time that they are given to end.
 """
 
 import os
