@@ -22,13 +22,23 @@ from fast_map import fast_map
 
 ISOLATED = Path(__file__).with_name("isolated")
 
+# What the installed extension was built with, if whoever runs the tests says so; it is slow then.
+SANITIZERS = os.environ.get("FM_SANITIZE", "")
+SLOWNESS = 4 if SANITIZERS else 1
+
 # Generous: it only bounds how long a failing test waits, a passing one goes on at once.
-PATIENCE = 10.0
+PATIENCE = 10.0 * SLOWNESS
 
 
 def time_limit(seconds):
     """A hard limit other than the default; "thread" also ends a test that hangs inside C."""
-    return pytest.mark.timeout(seconds, method="thread")
+    return pytest.mark.timeout(seconds * SLOWNESS, method="thread")
+
+
+# AddressSanitizer keeps what was freed for a while; and in its allocator (gcc 12's) another thread
+# may hold a lock at the moment of a fork, which nobody releases in the child.
+measures_memory = pytest.mark.skipif("address" in SANITIZERS, reason="freed memory is kept")
+forks_beside_threads = pytest.mark.skipif("address" in SANITIZERS, reason="malloc may be locked")
 
 
 def wait_until(condition, timeout=PATIENCE):

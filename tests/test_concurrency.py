@@ -11,7 +11,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support import Gate, SharedInts, child_pids, drain, identity, leaves_nothing, time_limit
+from support import (
+    Gate,
+    SharedInts,
+    child_pids,
+    drain,
+    forks_beside_threads,
+    identity,
+    leaves_nothing,
+    time_limit,
+)
 
 from fast_map import fast_map
 
@@ -211,6 +220,7 @@ def test_closing_one_map_leaves_another_alone():
         assert list(older) == list(range(1, 1000))
 
 
+@forks_beside_threads
 def test_maps_in_several_threads_at_once():
     with leaves_nothing(), ThreadPoolExecutor(4) as threads:
         sums = threads.map(lambda n: sum(fast_map(lambda v: v * n, iter(range(500)))), range(12))
@@ -237,6 +247,7 @@ def test_a_map_made_here_may_be_consumed_by_another_thread():
 # Inside fn
 
 
+@forks_beside_threads
 @KINDS
 def test_a_map_inside_a_map(kind):
     def table(n):
@@ -245,6 +256,7 @@ def test_a_map_inside_a_map(kind):
     assert list(fast_map(table, kind(range(8)))) == [[n, 2 * n, 3 * n] for n in range(8)]
 
 
+@forks_beside_threads
 def test_an_abandoned_map_inside_a_map_leaves_nothing():
     pids = SharedInts(4)
 
@@ -259,6 +271,7 @@ def test_an_abandoned_map_inside_a_map_leaves_nothing():
             os.kill(pids[index], 0)
 
 
+@forks_beside_threads
 def test_an_error_inside_an_inner_map_passes_through():
     def inner(value):
         return list(fast_map(lambda divisor: 12 // divisor, [2, value]))

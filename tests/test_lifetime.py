@@ -16,6 +16,7 @@ from support import (
     child_pids,
     identity,
     leaves_nothing,
+    measures_memory,
     run_script,
     time_limit,
     wait_until,
@@ -173,6 +174,7 @@ def test_a_result_is_not_kept_by_the_iterator():
 
 @pytest.mark.slow
 @time_limit(600)
+@measures_memory
 def test_many_calls_in_a_row_do_not_grow():
     calls = os.environ.get("FAST_MAP_TEST_CALLS", 200)
     status, out, err = run_script("repeated_calls.py", calls, timeout=580)

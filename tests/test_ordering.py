@@ -13,6 +13,7 @@ from support import (
     drain,
     identity,
     leaves_nothing,
+    measures_memory,
     resident_bytes,
     time_limit,
     wait_until,
@@ -308,6 +309,7 @@ def test_an_error_passes_through_a_pipeline_in_its_place():
 
 @pytest.mark.slow
 @time_limit(90)
+@measures_memory
 def test_a_slow_consumer_of_a_million_items_needs_flat_memory():
     """Everything buffered would be about 150 MB."""
     count, step = 1_000_000, 1000

@@ -7,6 +7,12 @@
  *
  * Encoding and decoding need the GIL. Encoding may have to wait for space in the arena, and releases
  * the GIL for that.
+ *
+ * A payload's bytes are not trusted: damaged ones are an exception or another value. (What pickle
+ * is told to do it does, though.) The fields of a slot beside them, its form, sizes and the block's
+ * offset, are trusted, as is all else that the core keeps in shared memory: only this program's own
+ * processes write there, and one that wrote those wrongly could as well lead the arena's free lists
+ * astray.
  */
 #ifndef FM_CODEC_H
 #define FM_CODEC_H

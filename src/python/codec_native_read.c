@@ -1,7 +1,7 @@
 /* Strings and small containers, without pickle: the way back of codec_native_write.c.
  *
- * Every count and size is checked against the bytes that there are: what no encoder wrote is an
- * exception and nothing worse.
+ * Every count and size is checked against the bytes that there are, and every string's characters
+ * against its kind, because a str that Python itself would not make breaks what it is given to.
  */
 #include "codec.h"
 
@@ -43,24 +43,71 @@ read_count(struct reader *reader)
     return (Py_ssize_t)count;
 }
 
+/* A string is of the narrowest kind that its characters fit, so that the widest needs it. */
+static const struct width {
+    unsigned kind; /* bytes per character */
+    Py_UCS4 least; /* of the widest character; a power of two */
+    Py_UCS4 most;
+} widths[] = {
+    [FM_TAG_ASCII - FM_TAG_ASCII] = {PyUnicode_1BYTE_KIND, 0, 0x7F},
+    [FM_TAG_LATIN1 - FM_TAG_ASCII] = {PyUnicode_1BYTE_KIND, 0x80, 0xFF},
+    [FM_TAG_UCS2 - FM_TAG_ASCII] = {PyUnicode_2BYTE_KIND, 0x100, 0xFFFF},
+    [FM_TAG_UCS4 - FM_TAG_ASCII] = {PyUnicode_4BYTE_KIND, 0x10000, 0x10FFFF},
+};
+
+/* The bitwise or of all characters, eight bytes at a time. */
+static Py_UCS4
+combine_characters(const char *bytes, size_t size, unsigned kind)
+{
+    uint64_t word;
+    uint64_t lanes = 0;
+    size_t position = 0;
+    for (; size - position >= sizeof word; position += sizeof word) {
+        memcpy(&word, bytes + position, sizeof word);
+        lanes |= word;
+    }
+    word = 0;
+    memcpy(&word, bytes + position, size - position);
+    lanes |= word;
+    for (unsigned bits = 32; bits >= 8 * kind; bits /= 2) {
+        lanes |= lanes >> bits;
+    }
+    return (Py_UCS4)(lanes & ((UINT64_C(1) << 8 * kind) - 1));
+}
+
+static bool
+has_beyond_unicode(PyObject *string)
+{
+    const Py_UCS4 *characters = PyUnicode_4BYTE_DATA(string);
+    Py_ssize_t length = PyUnicode_GET_LENGTH(string);
+    bool found = false;
+    for (Py_ssize_t i = 0; i < length; i++) {
+        found |= characters[i] > 0x10FFFF;
+    }
+    return found;
+}
+
+/* Copied and not looked at in place: within a stream the characters are not aligned. */
 PyObject *
 fm_native_read_string(enum fm_tag tag, const void *bytes, size_t size)
 {
-    Py_ssize_t length = (Py_ssize_t)size;
-    if (tag == FM_TAG_ASCII) {
-        PyObject *string = PyUnicode_New(length, 127);
-        if (string != NULL) {
-            memcpy(PyUnicode_DATA(string), bytes, size);
-        }
-        return string;
+    const struct width *width = &widths[tag - FM_TAG_ASCII];
+    Py_UCS4 combined = combine_characters(bytes, size, width->kind);
+    /* 0x10FFFF is the one limit that characters may keep and their combination exceed. */
+    bool fits = combined <= width->most;
+    if (size % width->kind != 0 || combined < width->least || (!fits && tag != FM_TAG_UCS4)) {
+        return fm_codec_damaged();
     }
-    if (tag == FM_TAG_LATIN1) {
-        return PyUnicode_FromKindAndData(PyUnicode_1BYTE_KIND, bytes, length);
+    PyObject *string = PyUnicode_New((Py_ssize_t)(size / width->kind), width->most);
+    if (string == NULL) {
+        return NULL;
     }
-    if (tag == FM_TAG_UCS2) {
-        return PyUnicode_FromKindAndData(PyUnicode_2BYTE_KIND, bytes, length / 2);
+    memcpy(PyUnicode_DATA(string), bytes, size);
+    if (!fits && has_beyond_unicode(string)) {
+        Py_DECREF(string);
+        return fm_codec_damaged();
     }
-    return PyUnicode_FromKindAndData(PyUnicode_4BYTE_KIND, bytes, length / 4);
+    return string;
 }
 
 static PyObject *
@@ -222,5 +269,10 @@ PyObject *
 fm_native_read(enum fm_tag tag, const uint8_t *bytes, size_t size)
 {
     struct reader reader = {.position = bytes, .end = bytes + size};
-    return read_container(&reader, tag, 0);
+    PyObject *container = read_container(&reader, tag, 0);
+    if (container != NULL && reader.position != reader.end) {
+        Py_DECREF(container);
+        return fm_codec_damaged();
+    }
+    return container;
 }

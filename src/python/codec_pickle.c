@@ -215,6 +215,8 @@ make_buffer(struct fm_state *state, PyObject *root, const char *bytes, const str
                                 : PyByteArray_FromStringAndSize(bytes + range->offset, size);
 }
 
+/* Buffers may not overlap: many times the payload would have to be copied, and what one array
+ * writes another would see. */
 static bool
 is_sound(const char *bytes, uint64_t size)
 {
@@ -227,10 +229,13 @@ is_sound(const char *bytes, uint64_t size)
         return false;
     }
     const struct range *ranges = (const struct range *)(header + 1);
+    uint64_t end = fixed + header->pickle_size;
     for (uint64_t i = 0; i < header->buffers; i++) {
-        if (ranges[i].offset > size || ranges[i].size > size - ranges[i].offset) {
+        if (ranges[i].offset < end || ranges[i].offset > size
+            || ranges[i].size > size - ranges[i].offset) {
             return false;
         }
+        end = ranges[i].offset + ranges[i].size;
     }
     return true;
 }
