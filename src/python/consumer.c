@@ -22,8 +22,8 @@ is_futile(struct fm_engine *engine, uint64_t item)
            || fm_monitor_is_deserted(&engine->monitor);
 }
 
-/* Without the GIL: sleeps until the item may be done; -EINTR if a signal came. */
-static int
+/* Without the GIL: sleeps until the item may be done, a signal comes, or for a while. */
+static void
 sleep_for_item(struct fm_consumer *self, struct fm_engine *engine, int64_t left)
 {
     struct fm_slots *slots = &engine->board.slots;
@@ -34,14 +34,13 @@ sleep_for_item(struct fm_consumer *self, struct fm_engine *engine, int64_t left)
     if (fm_slots_is_done(slots, item) || fm_slots_is_done(slots, awaited)
         || is_futile(engine, item)) {
         fm_doorbell_disarm(bell);
-        return 0;
+        return;
     }
     int64_t timeout = awaited > item ? FM_MODERATION_DELAY : FM_DOORBELL_SLICE;
     int result = fm_doorbell_wait(bell, ticket, timeout < left ? timeout : left);
     if (result == -ETIMEDOUT && awaited > item && !fm_slots_is_done(slots, item)) {
         fm_moderation_reset(&self->moderation);
     }
-    return result;
 }
 
 /* Looks once more for the item, after whatever made waiting futile. */
@@ -76,9 +75,11 @@ wait_for_item(struct fm_consumer *self, int64_t deadline)
             return FM_TAKEN_TIMEOUT;
         }
         PyThreadState *thread = PyEval_SaveThread();
-        int result = sleep_for_item(self, engine, left);
+        sleep_for_item(self, engine, left);
         fm_feeder_take_gil(job, thread);
-        if (result == -EINTR && PyErr_CheckSignals() < 0) {
+        /* Not only when it was interrupted: a signal may have come before it slept, or to another
+         * thread. */
+        if (PyErr_CheckSignals() < 0) {
             return FM_TAKEN_ERROR;
         }
     }
