@@ -115,7 +115,7 @@ def unpack_exception(packed: bytes, index: int) -> BaseException:
     dumped, text, note = pickle.loads(packed)
     try:
         error = pickle.loads(dumped)
-    except BaseException as failure:
+    except Exception as failure:  # and no more: Ctrl-C may come just here
         error = RemoteError(f"an exception of item {index} does not unpickle here: {failure}")
     if isinstance(error, StopIteration):
         # As PEP 479 has it: passed on, it would end the caller's loop as if all were done.
