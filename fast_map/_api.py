@@ -11,7 +11,9 @@ from . import _core
 
 Generator.register(_core.FastMap)
 
-_running: "weakref.WeakSet[_core.FastMap[Any]]" = weakref.WeakSet()
+# Not a WeakSet: its callback is Python code, and would be the first to run after a map was dropped.
+# A Ctrl-C that came meanwhile would be raised there, where it is lost.
+_running: "set[weakref.ref[_core.FastMap[Any]]]" = set()
 _watches_exit = False
 
 
@@ -99,7 +101,7 @@ def fast_map(
         timeout,
         return_exceptions,
     )
-    _running.add(mapped)
+    _running.add(weakref.ref(mapped, _running.discard))
     return mapped
 
 
@@ -164,5 +166,7 @@ def _watch_exit() -> None:
 
 
 def _end_all() -> None:
-    for mapped in list(_running):
-        mapped._shut_down()
+    for reference in list(_running):
+        mapped = reference()
+        if mapped is not None:
+            mapped._shut_down()

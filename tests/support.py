@@ -343,10 +343,12 @@ class Script:
 
     def read_line(self):
         """The next line, byte by byte: what a buffered reader took would be missing in finish()."""
-        line = bytearray()
-        while (byte := os.read(self._process.stdout.fileno(), 1)) not in (b"", b"\n"):
+        line, stream = bytearray(), self._process.stdout.fileno()
+        while select.select([stream], [], [], PATIENCE)[0]:
+            if (byte := os.read(stream, 1)) in (b"", b"\n"):
+                return line.decode()
             line += byte
-        return line.decode()
+        raise AssertionError(f"no more output within {PATIENCE} s, after {line}")
 
     def signal_parent(self, number):
         self._process.send_signal(number)

@@ -2,13 +2,38 @@
 
 import _thread
 import os
+import random
+import signal
 import threading
 import time
 
 import pytest
-from support import Gate
+from support import Gate, Script, time_limit
 
 from fast_map import fast_map
+
+RECEIVERS = pytest.mark.parametrize("receiver", ["parent", "group"])
+
+
+def send(script, receiver, number):
+    """To the group as a terminal does it, or a supervisor that ends a whole service."""
+    to = script.signal_group if receiver == "group" else script.signal_parent
+    to(number)
+
+
+@pytest.mark.slow
+@time_limit(60)
+@RECEIVERS
+def test_ctrl_c_at_any_moment_is_raised_once_and_leaves_nothing(receiver):
+    times, chance = 80, random.Random(receiver)
+    with Script("interrupted_anywhere.py", times) as script:
+        for _ in range(times):
+            assert script.read_line() == "ready"
+            time.sleep(chance.uniform(0, 0.06))
+            send(script, receiver, signal.SIGINT)
+        status, out, err = script.finish()
+        assert script.leaves_no_process()
+    assert (status, out, err) == (0, "clean\n", "")
 
 
 def test_a_signal_that_interrupts_nothing_is_noticed_all_the_same():
