@@ -1,8 +1,8 @@
 """The public function: it checks its arguments and leaves the rest to the extension."""
 
+import atexit
 import operator
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Sized
 from typing import Any
@@ -156,12 +156,15 @@ def _length(iterables: tuple[Iterable[Any], ...]) -> int:
 
 
 def _watch_exit() -> None:
-    """End what still runs when the interpreter exits, before threads are taken from under it."""
+    """End what still runs when the interpreter exits, before threads are taken from under it.
+
+    Threads that are no daemons have ended by then: they get all of their results.
+    """
     global _watches_exit
+    if sys.is_finalizing():
+        raise RuntimeError("fast_map() cannot start workers: the interpreter is exiting")
     if not _watches_exit:
-        # The public atexit runs only after all threads were joined, and a thread may be waiting
-        # for one of our results. concurrent.futures uses the same hook.
-        threading._register_atexit(_end_all)  # type: ignore[attr-defined]
+        atexit.register(_end_all)
         _watches_exit = True
 
 

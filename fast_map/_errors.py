@@ -7,6 +7,7 @@ import contextlib
 import pickle
 import reprlib
 import signal as _signal
+import threading
 import traceback
 from concurrent.futures import BrokenExecutor
 
@@ -144,6 +145,13 @@ def make_timeout_error(item: int, seconds: float, stack: bytes) -> TaskTimeout:
     error = TaskTimeout(item, seconds, "\n".join(calls))
     error.seq_index = item  # type: ignore[attr-defined]
     return error
+
+
+def make_exit_error() -> BaseException:
+    """In the caller: what to raise where a result is awaited after the interpreter's exit."""
+    if threading.current_thread().daemon:
+        return SystemExit()  # ends the thread without a word, as is the way of daemons
+    return RuntimeError("the map was ended before its last result, since the interpreter exits")
 
 
 def explain_decoding_error(error: BaseException, index: int) -> BaseException:

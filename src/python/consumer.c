@@ -52,7 +52,14 @@ give_up(struct fm_consumer *self, struct fm_engine *engine)
     if (fm_slots_is_done(slots, item)) {
         return FM_TAKEN_RESULT;
     }
-    if (is_past_the_end(slots, item) || fm_load_acquire(&slots->shared->ended)) {
+    if (is_past_the_end(slots, item)) {
+        return FM_TAKEN_END;
+    }
+    if (self->job->ended_at_exit) {
+        fm_errors_raise(PyObject_CallNoArgs(self->job->state->make_exit_error));
+        return FM_TAKEN_ERROR;
+    }
+    if (fm_load_acquire(&slots->shared->ended)) {
         return FM_TAKEN_END;
     }
     fm_errors_raise(fm_errors_open(self->job->state, engine, item, &engine->monitor.last_crash, 0));

@@ -29,6 +29,7 @@ struct fm_job {
     uint64_t threads_limit;
     double task_timeout;
     bool return_exceptions;
+    bool ended_at_exit; /* of the interpreter; with the GIL */
 
     /* Fed input only; all with the GIL. */
     PyObject *input_error;    /* what the iterator raised, to be raised after the last item */
