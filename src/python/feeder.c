@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 
 /* How long the end of a job waits for a feeder that stands in the caller's iterator. */
@@ -175,6 +176,16 @@ feed_all(struct feeder *feeder)
 
 /* ---- the thread ---- */
 
+/* From here on signals are for others: one that came while the caller's thread blocks them to fork
+ * would have its handler run in a fork hook, where what it raises is lost. */
+static void
+block_signals(void)
+{
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
+}
+
 static void *
 run_feeder(void *argument)
 {
@@ -187,6 +198,7 @@ run_feeder(void *argument)
     feed_all(&feeder);
     /* The iterators go here: closing a generator may need the thread that ran it. */
     fm_source_fini(&job->source);
+    block_signals();
     fm_store_release(&job->feeder_done, 1);
     (void)fm_futex_wake(&job->feeder_done, INT_MAX);
     fm_job_unref(job);
