@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from support import (
+    Gate,
     SharedInts,
     child_pids,
     drain,
@@ -125,6 +126,15 @@ def test_closing_the_last_stage_ends_all_of_them():
         last = pipeline()
         assert next(last) == 3
         assert len(child_pids()) > 2
+        last.close()
+        assert wait_until(lambda: not child_pids())
+
+
+def test_closing_the_last_stage_ends_one_that_waits_for_another():
+    never = Gate()
+    with leaves_nothing():
+        last = fast_map(identity, fast_map(lambda v: v and never.hold(v), range(2)))
+        assert next(last) == 0
         last.close()
         assert wait_until(lambda: not child_pids())
 
