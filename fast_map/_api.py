@@ -1,7 +1,7 @@
 """The public function: it checks its arguments and leaves the rest to the extension."""
 
+import atexit
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping, Sized
 from typing import Any, Literal
@@ -23,7 +23,9 @@ Generator.register(_core.FastMap)
 
 _StartMethod = Literal["fork", "forkserver"]
 
-_running: "weakref.WeakSet[_core.FastMap[Any]]" = weakref.WeakSet()
+# Not a WeakSet: its callback is Python code, and would be the first to run after a map was dropped.
+# A Ctrl-C that came meanwhile would be raised there, where it is lost.
+_running: "set[weakref.ref[_core.FastMap[Any]]]" = set()
 _watches_exit = False
 
 
@@ -159,7 +161,7 @@ def fast_map(
         ordered=check_bool("ordered", ordered),
         remote=check_choice("start_method", start_method, ("fork", "forkserver")) != "fork",
     )
-    _running.add(mapped)
+    _running.add(weakref.ref(mapped, _running.discard))
     return mapped
 
 
@@ -180,15 +182,20 @@ def _length(iterables: tuple[Iterable[Any], ...]) -> int:
 
 
 def _watch_exit() -> None:
-    """End what still runs when the interpreter exits, before threads are taken from under it."""
+    """End what still runs when the interpreter exits, before threads are taken from under it.
+
+    Threads that are no daemons have ended by then: they get all of their results.
+    """
     global _watches_exit
+    if sys.is_finalizing():
+        raise RuntimeError("fast_map() cannot start workers: the interpreter is exiting")
     if not _watches_exit:
-        # The public atexit runs only after all threads were joined, and a thread may be waiting
-        # for one of our results. concurrent.futures uses the same hook.
-        threading._register_atexit(_end_all)  # type: ignore[attr-defined]
+        atexit.register(_end_all)
         _watches_exit = True
 
 
 def _end_all() -> None:
-    for mapped in list(_running):
-        mapped._shut_down()
+    for reference in list(_running):
+        mapped = reference()
+        if mapped is not None:
+            mapped._shut_down()

@@ -4,11 +4,16 @@ The extension calls the functions here; see src/python/errors.c.
 """
 
 import contextlib
+import copyreg
+import io
 import pickle
 import reprlib
 import signal as _signal
+import threading
 import traceback
 from concurrent.futures import BrokenExecutor
+from types import FunctionType
+from typing import Any
 
 # The stages of an item's life in which an exception can arise; enum fm_stage of the extension.
 _SEND_ARGUMENT, _READ_ARGUMENT, _CALL, _SEND_RESULT, _INITIALIZE = range(5)
@@ -120,7 +125,7 @@ def unpack_exception(packed: bytes, index: int) -> BaseException:
     dumped, text, note = pickle.loads(packed)
     try:
         error = pickle.loads(dumped)
-    except BaseException as failure:
+    except Exception as failure:  # and no more: Ctrl-C may come just here
         error = RemoteError(f"an exception of item {index} does not unpickle here: {failure}")
     if isinstance(error, StopIteration):
         # As PEP 479 has it: passed on, it would end the caller's loop as if all were done.
@@ -161,6 +166,13 @@ def make_timeout_error(item: int, seconds: float, stack: bytes) -> TaskTimeout:
     return error
 
 
+def make_exit_error() -> BaseException:
+    """In the caller: what to raise where a result is awaited after the interpreter's exit."""
+    if threading.current_thread().daemon:
+        return SystemExit()  # ends the thread without a word, as is the way of daemons
+    return RuntimeError("the map was ended before its last result, since the interpreter exits")
+
+
 def explain_decoding_error(error: BaseException, index: int) -> BaseException:
     """In the caller: the result of item `index` arrived and could not be made an object."""
     explained = _explain_decoding(error, f"the result of item {index}")
@@ -190,10 +202,47 @@ def _add_note(error: BaseException, note: str) -> None:
         error.__notes__ = notes  # type: ignore[attr-defined]
 
 
+class _Pickler(pickle.Pickler):
+    """Has exceptions copied as they are, also those in groups, by _rebuild().
+
+    By default they are made anew of their args, which is not what an __init__ of their own may
+    take, or makes of it something else.
+    """
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if (
+            isinstance(obj, BaseException)
+            and type(kind.__init__) is FunctionType
+            and not _has_own_way(kind)
+        ):
+            return _rebuild, (kind, *obj.args), vars(obj) or None
+        return NotImplemented
+
+
+def _has_own_way(kind: type[BaseException]) -> bool:
+    """Whether its instances say how they are pickled, or have state that only __init__ sets."""
+    bases = [base for base in kind.__mro__ if base not in (BaseException, object)]
+    names = ("__reduce__", "__reduce_ex__", "__slots__")
+    return kind in copyreg.dispatch_table or any(
+        vars(base).get(name) for base in bases for name in names
+    )
+
+
+def _rebuild(kind: type[BaseException], *args: Any) -> BaseException:
+    """An exception with these args, whose own __init__ was not called again."""
+    built_in = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    error: BaseException = built_in.__new__(kind, *args)
+    built_in.__init__(error, *args)  # type: ignore[misc]
+    return error
+
+
 def _dump(error: BaseException) -> bytes:
     """Pickle an exception, or a stand-in where that or the way back fails."""
     try:
-        dumped = pickle.dumps(error, protocol=5)
+        file = io.BytesIO()
+        _Pickler(file, protocol=5).dump(error)
+        dumped = file.getvalue()
         if type(pickle.loads(dumped)) is type(error):
             return dumped
         reason = "it unpickles as something else"
@@ -241,7 +290,7 @@ def _one_line(error: BaseException) -> str:
 def _repr(subject: object) -> str:
     try:
         return reprlib.repr(subject)
-    except Exception:
+    except BaseException:  # in a worker, where it is the item's
         return f"<{type(subject).__name__} whose repr() fails>"
 
 

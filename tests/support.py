@@ -13,12 +13,13 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from fast_map import fast_map
+from fast_map import _forkserver, fast_map
 
 ISOLATED = Path(__file__).with_name("isolated")
 
@@ -222,8 +223,16 @@ def processes():
 
 
 def child_pids():
-    """The children of this process, also those that nobody has waited for yet."""
-    return frozenset(entry.pid for entry in processes() if entry.parent == os.getpid())
+    """The children of this process, also those that nobody has waited for yet.
+
+    Without the fork server's two processes, which live as long as ours.
+    """
+    lasting = {_forkserver._server._forkserver_pid, resource_tracker._resource_tracker._pid}
+    return frozenset(
+        entry.pid
+        for entry in processes()
+        if entry.parent == os.getpid() and entry.pid not in lasting
+    )
 
 
 def running_in_group(group):
@@ -332,6 +341,8 @@ class Script:
         environment = {key: v for key, v in os.environ.items() if key != "PYTHONUNBUFFERED"}
         search = [str(ISOLATED.parent), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, search))
+        # Threads are what many of them are about; those of the warning set a filter of their own.
+        environment["PYTHONWARNINGS"] = "ignore::DeprecationWarning"
         self._process = subprocess.Popen(
             [sys.executable, str(ISOLATED / name), *map(str, arguments)],
             stdin=stdin,
@@ -353,10 +364,12 @@ class Script:
 
     def read_line(self):
         """The next line, byte by byte: what a buffered reader took would be missing in finish()."""
-        line = bytearray()
-        while (byte := os.read(self._process.stdout.fileno(), 1)) not in (b"", b"\n"):
+        line, stream = bytearray(), self._process.stdout.fileno()
+        while select.select([stream], [], [], PATIENCE)[0]:
+            if (byte := os.read(stream, 1)) in (b"", b"\n"):
+                return line.decode()
             line += byte
-        return line.decode()
+        raise AssertionError(f"no more output within {PATIENCE} s, after {line}")
 
     def signal_parent(self, number):
         self._process.send_signal(number)

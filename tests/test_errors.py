@@ -203,13 +203,6 @@ class HoldsLock(Exception):
         self.lock = threading.Lock()
 
 
-class NeedsTwo(Exception):
-    """Pickles, and fails to unpickle: args has one value, __init__ wants two."""
-
-    def __init__(self, left, right):
-        super().__init__(f"{left} and {right}")
-
-
 class RefusesToPickle(Exception):
     def __reduce__(self):
         raise OSError("never")
@@ -236,7 +229,6 @@ def make_local(message):
 
 UNABLE = [
     HoldsLock("the lock"),
-    NeedsTwo("salt", "pepper"),
     RefusesToPickle("stubborn"),
     BecomesNoException("odd"),
     EndsTheProcess("exit"),

@@ -216,6 +216,18 @@ def test_killing_the_parent_ends_its_workers(state):
         assert script.leaves_no_process()
 
 
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("receiver", ["parent", "group"])
+@pytest.mark.parametrize(("how", "status"), [("default", -signal.SIGTERM), ("handler", 7)])
+def test_sigterm_ends_all_of_it_quietly(state, receiver, how, status):
+    with Script("terminated.py", state, how) as script:
+        assert script.read_line() == "ready"
+        send = script.signal_group if receiver == "group" else script.signal_parent
+        send(signal.SIGTERM)
+        assert script.finish(timeout=4) == (status, "", "")
+        assert script.leaves_no_process()
+
+
 @pytest.mark.parametrize("delay", [0, 0.001, 0.002, 0.004, 0.008, 0.016])
 def test_killing_the_parent_while_it_starts_workers_leaves_none(delay):
     with Script("killed_while_starting.py") as script:
@@ -244,14 +256,44 @@ def test_a_process_ends_whoever_holds_the_map(state, how):
     assert assert_ends(state, how) == ""
 
 
-def test_sys_exit_in_the_midst_of_iteration():
-    assert assert_ends("waiting for its consumer", "sys.exit", status=5) == ""
+@pytest.mark.parametrize(("how", "status"), [("sys.exit", 5), ("os._exit", 6)])
+def test_exits_in_the_midst_of_iteration(how, status):
+    assert assert_ends("waiting for its consumer", how, status) == ""
 
 
 def test_an_exception_in_the_midst_of_iteration_is_the_only_one_told():
     err = assert_ends("sleeping", "exception", status=1)
     assert err.count("Traceback") == 1
     assert err.endswith("LookupError: at the end\n")
+
+
+@pytest.mark.parametrize(
+    ("thread", "told"), [("thread", "complete 50\n"), ("executor", "complete 50\n"), ("daemon", "")]
+)
+def test_a_thread_that_the_exit_waits_for_gets_all_results_and_a_daemon_no_false_end(thread, told):
+    assert run_script("exit_and_threads.py", thread) == (0, told, "")
+
+
+@pytest.mark.parametrize(
+    ("which", "told"),
+    [
+        ("begun, before the handler", "50\n"),
+        ("new, in a handler", "20\n"),
+        ("left alive by a handler", "0\n"),
+        ("begun, in a finalizer", "the map was ended before its last result"),
+        ("new, in a finalizer", "the interpreter is exiting"),
+    ],
+)
+def test_maps_of_exit_handlers_work_and_those_of_finalizers_are_refused(which, told):
+    status, out, err = run_script("map_at_exit.py", which)
+    assert (status, err) == (0, "")
+    assert told in out
+
+
+def test_a_map_that_was_ended_at_exit_says_so_to_handlers_that_come_later():
+    status, out, err = run_script("map_at_exit.py", "begun, after the handler")
+    assert (status, out) == (0, "")
+    assert "RuntimeError: the map was ended before its last result" in err
 
 
 @pytest.mark.parametrize("action", ["exits", "closes", "looks", "crashes", "lingers"])

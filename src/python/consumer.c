@@ -39,7 +39,7 @@ is_futile(const struct fm_consumer *self)
 }
 
 /* Sleeps until the next item in the order may be done, or one behind it that was quick before. */
-static int
+static void
 sleep_in_order(struct fm_consumer *self, int64_t left)
 {
     struct fm_slots *slots = &self->job->engine->board.slots;
@@ -49,18 +49,17 @@ sleep_in_order(struct fm_consumer *self, int64_t left)
     uint32_t ticket = fm_doorbell_arm(bell, awaited);
     if (fm_slots_is_done(slots, item) || fm_slots_is_done(slots, awaited) || is_futile(self)) {
         fm_doorbell_disarm(bell);
-        return 0;
+        return;
     }
     int64_t timeout = awaited > item ? FM_MODERATION_DELAY : FM_DOORBELL_SLICE;
     int result = fm_doorbell_wait(bell, ticket, timeout < left ? timeout : left);
     if (result == -ETIMEDOUT && awaited > item && !fm_slots_is_done(slots, item)) {
         fm_moderation_reset(&self->moderation);
     }
-    return result;
 }
 
 /* Sleeps until some item may be done; where they came quickly before, without asking to be woken. */
-static int
+static void
 sleep_for_any(struct fm_consumer *self, int64_t left)
 {
     struct fm_doorbell *bell = &self->job->engine->board.slots.shared->consumer;
@@ -68,21 +67,24 @@ sleep_for_any(struct fm_consumer *self, int64_t left)
     uint32_t ticket = fm_doorbell_arm(bell, moderate ? FM_MAX_ITEM : FM_ANY_ITEM);
     if (is_ready(self) || is_futile(self)) {
         fm_doorbell_disarm(bell);
-        return 0;
+        return;
     }
     int64_t timeout = moderate ? FM_MODERATION_DELAY : FM_DOORBELL_SLICE;
-    int result = fm_doorbell_wait(bell, ticket, timeout < left ? timeout : left);
+    (void)fm_doorbell_wait(bell, ticket, timeout < left ? timeout : left);
     if (moderate && !is_ready(self)) {
         fm_moderation_reset(&self->moderation);
     }
-    return result;
 }
 
-/* Without the GIL; -EINTR if a signal came. */
-static int
+/* Without the GIL: sleeps until a result may be there, a signal comes, or for a while. */
+static void
 sleep_for_result(struct fm_consumer *self, int64_t left)
 {
-    return self->job->unordered ? sleep_for_any(self, left) : sleep_in_order(self, left);
+    if (self->job->unordered) {
+        sleep_for_any(self, left);
+    } else {
+        sleep_in_order(self, left);
+    }
 }
 
 /* Looks once more for a result, after whatever made waiting futile. */
@@ -93,7 +95,14 @@ give_up(struct fm_consumer *self)
     if (is_ready(self)) {
         return FM_TAKEN_RESULT;
     }
-    if (is_past_the_end(self) || fm_load_acquire(&engine->board.slots.shared->ended)) {
+    if (is_past_the_end(self)) {
+        return FM_TAKEN_END;
+    }
+    if (self->job->ended_at_exit) {
+        fm_errors_raise(PyObject_CallNoArgs(self->job->state->make_exit_error));
+        return FM_TAKEN_ERROR;
+    }
+    if (fm_load_acquire(&engine->board.slots.shared->ended)) {
         return FM_TAKEN_END;
     }
     fm_errors_raise(
@@ -115,9 +124,11 @@ wait_for_result(struct fm_consumer *self, int64_t deadline)
             return FM_TAKEN_TIMEOUT;
         }
         PyThreadState *thread = PyEval_SaveThread();
-        int result = sleep_for_result(self, left);
+        sleep_for_result(self, left);
         fm_feeder_take_gil(job, thread);
-        if (result == -EINTR && PyErr_CheckSignals() < 0) {
+        /* Not only when it was interrupted: a signal may have come before it slept, or to another
+         * thread. */
+        if (PyErr_CheckSignals() < 0) {
             return FM_TAKEN_ERROR;
         }
     }

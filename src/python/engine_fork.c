@@ -100,7 +100,8 @@ fork_nursery(struct birth *birth)
     return pid > 0 ? pid : 0;
 }
 
-/* Forks them all between one pair of fork hooks; the number of pids. */
+/* Forks them all between one pair of fork hooks; the number of pids. The hooks may be Python code,
+ * and what a signal's handler raises in them is lost, so that none may be waiting to be handled. */
 static unsigned
 fork_workers(struct birth *birth, pid_t *pids, pid_t *nursery, int *error)
 {
@@ -156,13 +157,14 @@ watch_workers(struct fm_engine *engine, const pid_t *pids, unsigned count, pid_t
 }
 
 /* Signals stay blocked around the fork: a worker must not run the parent's handlers before it has
- * its own. The worker unblocks them. */
+ * its own. The worker unblocks them. Fails with an exception if a handler in the parent raises one. */
 static int
 start_workers(struct birth *birth, pid_t *pids)
 {
     sigset_t all;
-    pid_t nursery;
-    int error = 0;
+    pid_t nursery = 0;
+    unsigned count = 0;
+    int error = EINTR;
     struct fm_engine *engine = birth->engine;
     engine->parent_pidfd = fm_process_open(getpid());
     if (engine->parent_pidfd < 0) {
@@ -170,7 +172,9 @@ start_workers(struct birth *birth, pid_t *pids)
     }
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &engine->signals);
-    unsigned count = fork_workers(birth, pids, &nursery, &error);
+    if (PyErr_CheckSignals() == 0) {
+        count = fork_workers(birth, pids, &nursery, &error);
+    }
     (void)pthread_sigmask(SIG_SETMASK, &engine->signals, NULL);
     (void)close(engine->parent_pidfd);
     if (count == 0) {
@@ -209,7 +213,9 @@ fm_engine_start(struct fm_engine *engine, struct fm_state *state, fm_worker_main
     int result = start_workers(&birth, pids);
     PyMem_Free(pids);
     if (result < 0) {
-        fm_refusal_raise(-result, "start a worker process");
+        if (PyErr_Occurred() == NULL) {
+            fm_refusal_raise(-result, "start a worker process");
+        }
         return -1;
     }
     engine->running = true;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 
 /* How long the end of a job waits for a feeder that stands in the caller's iterator. */
 #define END_GRACE (50 * FM_MILLISECOND)
@@ -243,6 +244,16 @@ fail(struct fm_job *job)
     say_done(job);
 }
 
+/* From here on signals are for others: one that came while the caller's thread blocks them to fork
+ * would have its handler run in a fork hook, where what it raises is lost. */
+static void
+block_signals(void)
+{
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
+}
+
 static void *
 run_feeder(void *argument)
 {
@@ -258,6 +269,7 @@ run_feeder(void *argument)
     feed_all(&feeder);
     /* The iterators go here: closing a generator may need the thread that ran it. */
     fm_source_fini(&job->source);
+    block_signals();
     say_done(job);
     fm_job_unref(job);
     PyThreadState_Clear(thread);

@@ -321,13 +321,14 @@ represent(PyObject *object)
 }
 
 /* At the interpreter's exit: ends the processes, even while some thread waits for a result, which
- * then sees the end. */
+ * then is told so. */
 static PyObject *
 shut_down(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     struct generator *self = (struct generator *)object;
     if (self->consumer.job != NULL) {
         struct fm_job *job = fm_job_ref(self->consumer.job);
+        job->ended_at_exit = true;
         fm_job_stop(job);
         fm_job_unref(job);
     }

@@ -50,6 +50,7 @@ struct fm_job {
     bool return_exceptions;
     bool unordered;
     struct fm_placement placement; /* parent, if unordered */
+    bool ended_at_exit;            /* of the interpreter; with the GIL */
 
     /* Fed input only; all with the GIL. */
     PyObject *input_error;    /* what the iterator raised, to be raised after the last item */

@@ -110,6 +110,7 @@ static const struct import imports[] = {
     IMPORT("fast_map._errors", "unpack_exception", unpack_exception),
     IMPORT("fast_map._errors", "make_crash_error", make_crash_error),
     IMPORT("fast_map._errors", "make_timeout_error", make_timeout_error),
+    IMPORT("fast_map._errors", "make_exit_error", make_exit_error),
     IMPORT("fast_map._errors", "explain_decoding_error", explain_decoding_error),
     IMPORT("fast_map._worker", "set_up_worker", set_up_worker),
     IMPORT("fast_map._worker", "set_up_thread", set_up_thread),

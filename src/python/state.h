@@ -21,6 +21,7 @@ struct fm_state {
     PyObject *unpack_exception;
     PyObject *make_crash_error;
     PyObject *make_timeout_error;
+    PyObject *make_exit_error;
     PyObject *explain_decoding_error;
 
     /* Python functions of fast_map._worker. */

@@ -1,6 +1,7 @@
 """End while a map is alive. Arguments: what the map is doing, how this process ends."""
 
 import atexit
+import os
 import sys
 import threading
 
@@ -27,5 +28,8 @@ elif how == "closed at exit":
 elif how == "sys.exit":
     for _ in it:
         sys.exit(5)
+elif how == "os._exit":
+    for _ in it:
+        os._exit(6)
 elif how == "exception":
     raise LookupError("at the end")

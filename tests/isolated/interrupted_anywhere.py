@@ -1,0 +1,58 @@
+"""Be interrupted over and over, wherever that hits the maps. Argument: how often.
+
+Says "ready" when the next Ctrl-C may come, and "clean" if nothing of the maps is left at the end.
+"""
+
+import itertools
+import signal
+import sys
+import time
+
+from support import identity, leaves_nothing
+
+from fast_map import fast_map
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class Pickled:
+    pass
+
+
+def fail(index):
+    raise ValueError(index)
+
+
+def trickle():
+    for number in itertools.count():
+        time.sleep(0.001)
+        yield number
+
+
+def take(number, it):
+    return list(itertools.islice(it, number))
+
+
+WAYS = [
+    lambda: take(2000, fast_map(identity, itertools.count())),
+    lambda: take(10, fast_map(identity, trickle())),
+    lambda: list(fast_map(lambda index: Pickled(), range(500))),
+    lambda: list(fast_map(fail, range(100), return_exceptions=True)),
+    lambda: next(fast_map(time.sleep, [0.003] * 40)),
+    lambda: fast_map(time.sleep, [600] * 10).close(),
+]
+
+
+def run_until_interrupted():
+    try:
+        print("ready", flush=True)
+        for way in itertools.cycle(WAYS):
+            way()
+    except KeyboardInterrupt:
+        return
+
+
+with leaves_nothing():
+    for _ in range(int(sys.argv[1])):
+        run_until_interrupted()
+print("clean")

@@ -1,0 +1,73 @@
+"""Signals to the parent, alone or with its workers: never lost, wherever they hit."""
+
+import _thread
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+from support import Gate, Script, time_limit
+
+from fast_map import fast_map
+
+RECEIVERS = pytest.mark.parametrize("receiver", ["parent", "group"])
+
+
+def send(script, receiver, number):
+    """To the group as a terminal does it, or a supervisor that ends a whole service."""
+    to = script.signal_group if receiver == "group" else script.signal_parent
+    to(number)
+
+
+@pytest.mark.slow
+@time_limit(60)
+@RECEIVERS
+def test_ctrl_c_at_any_moment_is_raised_once_and_leaves_nothing(receiver):
+    times, chance = 80, random.Random(receiver)
+    with Script("interrupted_anywhere.py", times) as script:
+        for _ in range(times):
+            assert script.read_line() == "ready"
+            time.sleep(chance.uniform(0, 0.06))
+            send(script, receiver, signal.SIGINT)
+        status, out, err = script.finish()
+        assert script.leaves_no_process()
+    assert (status, out, err) == (0, "clean\n", "")
+
+
+def test_a_signal_that_interrupts_nothing_is_noticed_all_the_same():
+    """It may come just before the consumer sleeps, or to another thread."""
+    never = Gate()
+    it = fast_map(never.hold, [0])
+
+    def interrupt():
+        time.sleep(0.2)
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt).start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        it.next(timeout=10)
+    assert time.monotonic() - start < 5
+
+
+def interrupt_process(pid):
+    if os.getpid() == pid:
+        raise KeyboardInterrupt
+    return InterruptsProcess(pid)
+
+
+class InterruptsProcess(Exception):
+    """Unpickles as itself, but where a certain process does it Ctrl-C comes."""
+
+    def __reduce__(self):
+        return interrupt_process, self.args
+
+
+def test_ctrl_c_while_an_exception_is_unpickled_is_no_error_of_the_item():
+    def fail(index):
+        raise InterruptsProcess(os.getppid())
+
+    with pytest.raises(KeyboardInterrupt):
+        list(fast_map(fail, range(3), return_exceptions=True))
