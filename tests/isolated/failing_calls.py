@@ -7,6 +7,8 @@ comes to pass, then what became of the map.
 
 import ctypes
 import errno
+import itertools
+import operator
 import os
 import signal
 import sys
@@ -120,8 +122,7 @@ def code_of_extension():
 def run_with(faults, make_map, *fault):
     faults.faults_arm(*fault)
     signal.alarm(HANG_LIMIT)
-    with leaves_nothing():
-        outcome = run(make_map)
+    outcome = run(make_map)
     signal.alarm(0)
     return outcome, faults.faults_disarm()
 
@@ -133,10 +134,12 @@ def main(make_map, in_children):
     assert outcome == "all", outcome
     numbers = {name: number for number, name in enumerate(CALLS)}
     counted = {name: faults.faults_count(numbers[name], in_children) for name in CALLS}
-    for call, nth, error in faults_of(counted):
-        print(call, nth, errno.errorcode[error], end=" ", flush=True)
-        outcome, hits = run_with(faults, make_map, numbers[call], in_children, nth, error)
-        print(hits, outcome, flush=True)
+    for call, chosen in itertools.groupby(faults_of(counted), operator.itemgetter(0)):
+        with leaves_nothing():
+            for _, nth, error in chosen:
+                print(call, nth, errno.errorcode[error], end=" ", flush=True)
+                outcome, hits = run_with(faults, make_map, numbers[call], in_children, nth, error)
+                print(hits, outcome, flush=True)
 
 
 main(MAPS[sys.argv[1]], sys.argv[2] == "children")

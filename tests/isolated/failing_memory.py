@@ -16,6 +16,7 @@ HANG_LIMIT = 15
 COUNT = 8
 # By the end of a map the parent and its worker have allocated some 250 times each.
 LAST = 320
+AT_A_TIME = 20  # before it is looked, which takes longer than a map, what is left of them
 
 
 def describe_item(number):
@@ -49,13 +50,14 @@ def run(nth):
 def main():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     list(fast_map(describe_item, range(COUNT), procs_limit=1))
-    for nth in range(1, LAST):
-        print(nth, end=" ", flush=True)
-        signal.alarm(HANG_LIMIT)
+    for first in range(1, LAST, AT_A_TIME):
         with leaves_nothing():
-            outcome = run(nth)
-        signal.alarm(0)
-        print(outcome, flush=True)
+            for nth in range(first, first + AT_A_TIME):
+                print(nth, end=" ", flush=True)
+                signal.alarm(HANG_LIMIT)
+                outcome = run(nth)
+                signal.alarm(0)
+                print(outcome, flush=True)
 
 
 main()
