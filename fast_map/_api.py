@@ -45,20 +45,25 @@ def fast_map(
             such must be picklable.
         threads_limit: Most threads over all processes, at least 1. None: as many as the calls can
             use, up to one per item.
-        procs_limit: Most worker processes, at least 1. None: the CPUs that this process may use
-            by affinity and cgroup quota. There are never more than items or threads_limit.
+        procs_limit: Most worker processes. None: the CPUs that this process may use by affinity and
+            cgroup quota. There are never more than items or threads_limit. 0: none, but threads of
+            this process: nothing is sent, items and results are the objects themselves and an
+            exception the one that was raised. A thread can't be ended: one that is in fn when the
+            map is closed, or the interpreter exits, leaves when fn returns, if it ever does; until
+            then it keeps fn and the input. Nobody waits longer than a moment for it.
         buffersize: Most items taken from the input and not yet yielded, at least 1. It also bounds
             how many can run at once. None: 32,768.
         buffer_bytes: Most bytes of arguments and results that lie in shared memory at once, at
             least 1; who wants to add more waits. The item that is next in the order is always let
             through, so that one larger than all of it can pass. Arrays that you were given count
-            no more. None: 256 MiB.
+            no more. None: 256 MiB. With procs_limit=0 nothing lies there.
         task_timeout: Seconds, more than 0, that one item may run. An item that runs longer gives
             TaskTimeout in its place, which says where it was. Its process is ended, whatever it is
-            doing, and replaced; what else ran there is run again. None: no limit.
+            doing, and replaced; what else ran there is run again. None: no limit. Not with
+            procs_limit=0.
         retries: How often, at least 0, an item is run again whose worker process died. It is run
             alone in a new process, so that an item which kills its process harms no other. It may
-            have run in part before.
+            have run in part before. With procs_limit=0 no process can die, and none is.
         return_exceptions: True: an item that fails yields its exception, as an object, in its
             place, and the stream goes on. False: the exception is raised there.
         start_method: "fork": workers are forked from this process. "forkserver": they are forked
@@ -75,7 +80,8 @@ def fast_map(
     Raises:
         TypeError: fn is not callable, there is no iterable or one that is not iterable, a limit is
             not an int, or return_exceptions is not a bool.
-        ValueError: A limit is out of range, or start_method is neither of the two.
+        ValueError: A limit is out of range, start_method is neither of the two, or procs_limit=0
+            comes with an option that needs processes.
         OSError: The system grants no process, or no shared memory.
         pickle.PicklingError, pickle.UnpicklingError: With "forkserver", fn can't be sent.
 
@@ -99,7 +105,7 @@ def fast_map(
     if not iterables:
         raise TypeError("fast_map() needs at least one iterable after fn")
     threads = _check_limit("threads_limit", threads_limit)
-    procs = _check_limit("procs_limit", procs_limit)
+    procs = -1 if procs_limit is None else _check_int("procs_limit", procs_limit, 0, " or None")
     buffered = _check_limit("buffersize", buffersize)
     buffered_bytes = _check_limit("buffer_bytes", buffer_bytes)
     retried = _check_int("retries", retries, 0)
@@ -109,6 +115,10 @@ def fast_map(
         raise TypeError(f"return_exceptions must be True or False, not {kind!r}")
     if start_method not in get_args(_StartMethod):
         raise ValueError(f"start_method must be 'fork' or 'forkserver', not {start_method!r}")
+    if procs == 0:
+        _check_local(task_timeout, start_method)
+        # As a fork would see them, whatever becomes of the lists meanwhile.
+        iterables = tuple(tuple(it) if type(it) is list else it for it in iterables)
     _watch_exit()
     mapped = _core.start(
         fn,
@@ -162,6 +172,20 @@ def _check_timeout(value: float | None) -> float:
     if not seconds > 0:
         raise ValueError(f"task_timeout must be more than 0 seconds or None, not {value!r}")
     return seconds
+
+
+def _check_local(task_timeout: float | None, start_method: _StartMethod) -> None:
+    """Refuse what threads of this process can't do."""
+    if task_timeout is not None:
+        raise ValueError(
+            "task_timeout needs worker processes, for a thread can't be ended: leave it out, or "
+            "give a procs_limit of at least 1 instead of 0"
+        )
+    if start_method != "fork":
+        raise ValueError(
+            f"start_method={start_method!r} needs worker processes: leave it out, or give a "
+            "procs_limit of at least 1 instead of 0"
+        )
 
 
 def _length(iterables: tuple[Iterable[Any], ...]) -> int:

@@ -11,7 +11,11 @@
 #define FM_EXIT_ORPHANED 70 /* its parent has died */
 #define FM_EXIT_OVERDUE 72  /* an item ran for too long; see fm_last_words */
 
-/* Starts it, once, after fm_pool_init; 0 or -errno. It ends with the process. */
+/* Starts it, once, after fm_pool_init; 0 or -errno. It ends with the process or, if the pool is local,
+ * when that is closing. */
 int fm_supervisor_start(struct fm_pool *pool);
+
+/* Local: waits for its end, which is at once when the ring has ended. */
+void fm_supervisor_join(struct fm_pool *pool);
 
 #endif

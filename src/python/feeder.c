@@ -29,7 +29,7 @@ struct feeder {
 void
 fm_feeder_take_gil(struct fm_job *job, PyThreadState *thread)
 {
-    if (!job->feeder_started) {
+    if (!job->feeder_started && job->local == NULL) {
         PyEval_RestoreThread(thread);
         return;
     }
@@ -40,8 +40,8 @@ fm_feeder_take_gil(struct fm_job *job, PyThreadState *thread)
     }
 }
 
-static void
-make_way(struct fm_job *job)
+void
+fm_feeder_make_way(struct fm_job *job)
 {
     uint32_t wish = GIL_WANTED;
     if (fm_load_relaxed(&job->gil_wanted) != GIL_WANTED
@@ -152,7 +152,7 @@ feed_all(struct feeder *feeder)
     struct fm_job *job = feeder->job;
     while (!job->feeder_stop && feeder->published < FM_MAX_ITEM) {
         get_room(feeder);
-        make_way(job);
+        fm_feeder_make_way(job);
         if (job->feeder_stop) {
             return;
         }

@@ -21,4 +21,7 @@ void fm_feeder_wait(struct fm_job *job);
 /* In place of PyEval_RestoreThread, for the consumer. */
 void fm_feeder_take_gil(struct fm_job *job, PyThreadState *thread);
 
+/* Makes way for the consumer, if it wants the GIL; also for local threads. */
+void fm_feeder_make_way(struct fm_job *job);
+
 #endif

@@ -2,6 +2,7 @@
 
 #include "cpus.h"
 #include "feeder.h"
+#include "local.h"
 #include "worker.h"
 
 #include <limits.h>
@@ -26,6 +27,9 @@ limited(uint64_t count, uint64_t limit)
 static unsigned
 choose_workers(const struct fm_job *job, const struct fm_job_options *options)
 {
+    if (options->local) {
+        return 1;
+    }
     uint64_t workers = options->procs_limit > 0 ? options->procs_limit : fm_cpus_usable();
     workers = limited(workers, options->threads_limit);
     uint64_t tasks = smaller(job->source.total, options->length);
@@ -61,10 +65,14 @@ start_remote(struct fm_job *job, const struct fm_board_options *board)
 }
 
 static int
-start_workers(struct fm_job *job, const struct fm_board_options *board, bool remote)
+start_workers(struct fm_job *job, const struct fm_board_options *board,
+              const struct fm_job_options *options)
 {
-    return remote ? start_remote(job, board)
-                  : fm_engine_start(job->engine, job->state, fm_worker_run, job);
+    if (options->local) {
+        return fm_local_start(job);
+    }
+    return options->remote ? start_remote(job, board)
+                           : fm_engine_start(job->engine, job->state, fm_worker_run, job);
 }
 
 static int
@@ -84,7 +92,7 @@ start(struct fm_job *job, const struct fm_job_options *options)
         .retries = options->retries,
     };
     job->engine = fm_engine_new(&board, &monitoring);
-    if (job->engine == NULL || start_workers(job, &board, options->remote) < 0) {
+    if (job->engine == NULL || start_workers(job, &board, options) < 0) {
         return -1;
     }
     return job->source.inherited ? 0 : fm_feeder_start(job);
@@ -118,6 +126,7 @@ fm_job_new(PyObject *module, PyObject *function, PyObject *iterables,
     job->return_exceptions = options->return_exceptions;
     if (fm_source_init(&job->source, iterables, !options->remote) < 0
         || (job->source.total > 0 && start(job, options) < 0)) {
+        fm_job_stop(job);
         fm_job_unref(job);
         return NULL;
     }
@@ -161,6 +170,7 @@ fm_job_unref(struct fm_job *job)
     if (--job->references > 0) {
         return;
     }
+    fm_local_free(job->local);
     if (job->engine != NULL) {
         fm_engine_unref(job->engine);
     }
@@ -177,8 +187,12 @@ fm_job_stop(struct fm_job *job)
     if (job->engine == NULL || fm_engine_is_foreign(job->engine)) {
         return;
     }
+    bool was_running = job->engine->running;
     job->feeder_stop = true;
     fm_engine_stop(job->engine);
+    if (job->local != NULL && was_running) {
+        fm_local_stop(job);
+    }
     if (job->feeder_started) {
         fm_feeder_wait(job);
     }

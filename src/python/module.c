@@ -16,21 +16,22 @@ start(PyObject *module, PyObject *arguments)
     PyObject *iterables;
     Py_ssize_t length;
     unsigned long long threads_limit;
-    unsigned long long procs_limit;
+    long long procs_limit;
     unsigned long long buffersize;
     unsigned long long buffer_bytes;
     unsigned long long retries;
     double task_timeout;
     int return_exceptions;
     int remote;
-    if (!PyArg_ParseTuple(arguments, "OO!nKKKKKdpp:start", &function, &PyTuple_Type, &iterables,
+    if (!PyArg_ParseTuple(arguments, "OO!nKLKKKdpp:start", &function, &PyTuple_Type, &iterables,
                           &length, &threads_limit, &procs_limit, &buffersize, &buffer_bytes,
                           &retries, &task_timeout, &return_exceptions, &remote)) {
         return NULL;
     }
     struct fm_job_options options = {
         .threads_limit = threads_limit,
-        .procs_limit = procs_limit,
+        .procs_limit = procs_limit > 0 ? (uint64_t)procs_limit : 0,
+        .local = procs_limit == 0,
         .buffersize = buffersize,
         .buffer_bytes = buffer_bytes,
         .length = length >= 0 ? (uint64_t)length : FM_UNKNOWN_TOTAL,
@@ -61,7 +62,8 @@ static PyMethodDef methods[] = {
     {"start", start, METH_VARARGS,
      PyDoc_STR("start(fn, iterables, length, threads_limit, procs_limit, buffersize,\n"
                "      buffer_bytes, retries, task_timeout, return_exceptions, remote, /)\n\n"
-               "Start a map; limits of 0 stand for None. fast_map() checks the arguments.")},
+               "Start a map; limits of 0 stand for None, but for procs_limit, where that is\n"
+               "-1 and 0 means threads of this process. fast_map() checks the arguments.")},
     {"serve_nursery", serve_nursery, METH_VARARGS,
      PyDoc_STR("serve_nursery(fn, recipe, fds, ready_fd, /)\n\n"
                "In a fork server's child: fork workers for a parent until it ends. Returns only\n"
@@ -83,11 +85,15 @@ static const struct import imports[] = {
     IMPORT("pickle", "loads", pickle_loads),
     IMPORT("fast_map._errors", "pack_exception", pack_exception),
     IMPORT("fast_map._errors", "unpack_exception", unpack_exception),
+    IMPORT("fast_map._errors", "keep_exception", keep_exception),
+    IMPORT("fast_map._errors", "open_kept_exception", open_kept_exception),
     IMPORT("fast_map._errors", "make_crash_error", make_crash_error),
     IMPORT("fast_map._errors", "make_timeout_error", make_timeout_error),
     IMPORT("fast_map._errors", "explain_decoding_error", explain_decoding_error),
     IMPORT("fast_map._worker", "set_up_worker", set_up_worker),
     IMPORT("fast_map._worker", "set_up_thread", set_up_thread),
+    IMPORT("fast_map._worker", "enter_local_thread", enter_local_thread),
+    IMPORT("fast_map._worker", "leave_local_thread", leave_local_thread),
     IMPORT("fast_map._worker", "prepare_stack_dump", prepare_stack_dump),
     IMPORT("fast_map._worker", "flush_output", flush_output),
 };
