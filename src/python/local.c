@@ -10,9 +10,6 @@
 /* How long the end of a job waits for threads that are inside the callable. */
 #define END_GRACE (50 * FM_MILLISECOND)
 
-/* How long a thread may keep the GIL where no byte code makes it let go: CPython's own interval. */
-#define GIL_MOST (5 * FM_MILLISECOND)
-
 static void
 call_and_clear(PyObject *done)
 {
@@ -40,18 +37,6 @@ run_item(struct fm_worker *worker, uint64_t item)
     return stored;
 }
 
-/* Between two items. A callable that is no Python code never makes way for others by itself. */
-static void
-make_way(struct fm_worker *worker, const struct fm_pool_thread *thread, int64_t *taken)
-{
-    fm_feeder_make_way(worker->job);
-    if (thread->batch_start - *taken > GIL_MOST) {
-        Py_BEGIN_ALLOW_THREADS
-        Py_END_ALLOW_THREADS
-        *taken = fm_clock_now();
-    }
-}
-
 /* With the GIL, which it keeps from one item to the next. */
 static void
 run_items(struct fm_worker *worker, struct fm_pool_thread *thread, uint64_t item)
@@ -62,7 +47,8 @@ run_items(struct fm_worker *worker, struct fm_pool_thread *thread, uint64_t item
         if (!fm_pool_next(thread, &item)) {
             return;
         }
-        make_way(worker, thread, &taken);
+        fm_feeder_make_way(worker->job);
+        fm_feeder_share_gil(thread->batch_start, &taken);
     }
 }
 
