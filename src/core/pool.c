@@ -75,8 +75,8 @@ fm_pool_init(struct fm_pool *pool)
     (void)pthread_sigmask(SIG_SETMASK, NULL, &pool->signals);
     fm_moderation_init(&pool->moderation);
     if (pool->local) {
-        fm_store_relaxed(&pool->present,
-                         1); /* the supervisor, whose share the starter gives back */
+        /* The supervisor's share, which whoever joins it gives back. */
+        fm_store_relaxed(&pool->present, 1);
     } else {
         take_main_thread(pool);
     }
