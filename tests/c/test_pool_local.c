@@ -5,6 +5,9 @@
 
 #include <stdlib.h>
 
+/* Few, so that all of them hold an item and none is idle. */
+#define HELD_THREADS 4
+
 /* A pool in this process, as src/python/local.c has it, without Python. */
 struct local {
     struct fm_board board;
@@ -53,7 +56,7 @@ start_local(uint64_t total, uint64_t buffersize, int64_t nap, bool held)
     local->pool.slots = &local->board.slots;
     local->pool.roster = &local->board.roster;
     local->pool.self = &local->board.roster.entries[0];
-    local->pool.threads_limit = 1000;
+    local->pool.threads_limit = held ? HELD_THREADS : 1000;
     local->pool.hooks = (struct fm_pool_hooks){.run_thread = run_thread, .context = local};
     local->pool.parent_pidfd = local->pool.close_fd = -1;
     local->pool.local = true;
@@ -129,7 +132,7 @@ static void
 check_end_while_running(void)
 {
     struct local *local = start_local(1000, 1000, 0, true);
-    await(&local->running, 5);
+    await(&local->running, HELD_THREADS);
     CHECK(!stop_local(local, FM_MILLISECOND));
     CHECK_EQUAL(fm_load_seq_cst(&local->released), 0);
     fm_store_release(&local->held, 0);
