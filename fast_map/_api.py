@@ -15,6 +15,8 @@ from ._checks import (
     check_int,
     check_keywords,
     check_limit,
+    check_local,
+    check_procs,
     check_seconds,
     check_star,
 )
@@ -75,14 +77,18 @@ def fast_map(
             there, so that a slow item holds up nothing but itself.
         threads_limit: Most threads over all processes, at least 1. None: as many as the calls can
             use, up to one per item.
-        procs_limit: Most worker processes, at least 1. None: the CPUs that this process may use
-            by affinity and cgroup quota. There are never more than items or threads_limit.
+        procs_limit: Most worker processes. None: the CPUs that this process may use by affinity and
+            cgroup quota. There are never more than items or threads_limit. 0: none, but threads of
+            this process: nothing is sent, items and results are the objects themselves and an
+            exception the one that was raised. A thread can't be ended: one that is in fn when the
+            map is closed, or the interpreter exits, leaves when fn returns, if it ever does; until
+            then it keeps fn and the input. Nobody waits longer than a moment for it.
         buffersize: Most items taken from the input and not yet yielded, at least 1. It also bounds
             how many can run at once. None: 32,768.
         buffer_bytes: Most bytes of arguments and results that lie in shared memory at once, at
             least 1; who wants to add more waits. The item that is next in the order is always let
             through, so that one larger than all of it can pass. Arrays that you were given count
-            no more. None: 256 MiB.
+            no more. None: 256 MiB. With procs_limit=0 nothing lies there.
         chunksize: Items that a thread takes at a time, at least 1. It changes nothing but speed:
             each result still comes as soon as it is there. None: one where items block or are
             slow, many where they are quick.
@@ -90,15 +96,18 @@ def fast_map(
             place, and the stream goes on. False: the exception is raised there.
         task_timeout: Seconds, more than 0, that one item may run. An item that runs longer gives
             TaskTimeout in its place, which says where it was. Its process is ended, whatever it is
-            doing, and replaced; what else ran there is run again. None: no limit.
+            doing, and replaced; what else ran there is run again. None: no limit. Not with
+            procs_limit=0.
         retries: How often, at least 0, an item is run again whose worker process died. It is run
             alone in a new process, so that an item which kills its process harms no other. It may
-            have run in part before.
+            have run in part before. With procs_limit=0 no process can die, and none is.
         initializer: Called with initargs once in each worker process, before its first item. If
-            it raises, every item of that process gives that exception in its place.
+            it raises, every item of that process gives that exception in its place. With
+            procs_limit=0 it is called in each thread.
         initargs: Arguments of initializer.
         max_tasks_per_child: Items, at least 1, after which a worker process ends and a new one
             takes its place: for functions that leak. None: a process runs as many as there are.
+            Not with procs_limit=0.
         start_method: "fork": workers are forked from this process. "forkserver": they are forked
             from a clean process that never had this one's threads and locks, which the standard
             library's fork server provides. Then fn, args, kwargs, initializer and initargs are
@@ -114,7 +123,8 @@ def fast_map(
     Raises:
         TypeError: An argument is not of the type that is said here.
         ValueError: A limit is out of range, star or kwstar is given with several iterables, or
-            start_method is neither of the two.
+            start_method is neither of the two, or procs_limit=0 comes with an option that needs
+            processes.
         OSError: The system grants no process, or no shared memory.
         pickle.PicklingError, pickle.UnpicklingError: With "forkserver", fn or what goes with it
             can't be sent.
@@ -138,6 +148,11 @@ def fast_map(
         raise TypeError(f"fast_map() argument 1 must be callable, not {type(fn).__name__!r}")
     if not iterables:
         raise TypeError("fast_map() needs at least one iterable after fn")
+    procs = check_procs(procs_limit)
+    if procs == 0:
+        check_local(task_timeout, max_tasks_per_child, start_method)
+        # As a fork would see them, whatever becomes of the lists meanwhile.
+        iterables = tuple(tuple(it) if type(it) is list else it for it in iterables)
     _watch_exit()
     mapped = _core.start(
         fn,
@@ -150,7 +165,7 @@ def fast_map(
         initializer=check_callable("initializer", initializer),
         initargs=check_arguments("initargs", initargs),
         threads_limit=check_limit("threads_limit", threads_limit),
-        procs_limit=check_limit("procs_limit", procs_limit),
+        procs_limit=procs,
         buffersize=check_limit("buffersize", buffersize),
         buffer_bytes=check_limit("buffer_bytes", buffer_bytes),
         chunksize=check_limit("chunksize", chunksize),

@@ -14,6 +14,28 @@ def check_limit(name: str, value: int | None) -> int:
     return 0 if value is None else check_int(name, value, 1, " or None")
 
 
+def check_procs(value: int | None) -> int:
+    """An int of at least 0, or None, which becomes -1."""
+    return -1 if value is None else check_int("procs_limit", value, 0, " or None")
+
+
+def check_local(
+    task_timeout: float | None, max_tasks_per_child: int | None, start_method: str
+) -> None:
+    """Refuse what threads of this process can't do."""
+    refused = {
+        "task_timeout": (task_timeout, ", for a thread can't be ended"),
+        "max_tasks_per_child": (max_tasks_per_child, ""),
+        "start_method": (None if start_method == "fork" else start_method, ""),
+    }
+    for name, (value, why) in refused.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}={value!r} needs worker processes{why}: leave it out, or give a "
+                "procs_limit of at least 1 instead of 0"
+            )
+
+
 def check_int(name: str, value: int, least: int, also: str = "") -> int:
     if isinstance(value, bool):
         raise TypeError(f"{name} must be an int{also}, not bool")

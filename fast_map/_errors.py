@@ -103,9 +103,9 @@ def pack_exception(error: BaseException, index: int, stage: int, subject: object
     `subject` is the item's argument or, in the last stage, the result that could not be sent.
     """
     if stage == _CALL:
-        note = f"fast_map: raised by fn for item {index}, {_repr(subject)}"
+        note = _name_call(index, subject)
     elif stage == _INITIALIZE:
-        note = f"fast_map: raised by the initializer of the worker that was to run item {index}"
+        note = _name_initializer(index)
     elif stage == _READ_ARGUMENT:
         note = f"fast_map: the argument of item {index} could not be read by the worker"
         error = _explain_decoding(error, f"the argument of item {index}")
@@ -131,6 +131,28 @@ def unpack_exception(packed: bytes, index: int) -> BaseException:
         # As PEP 479 has it: passed on, it would end the caller's loop as if all were done.
         error = RuntimeError(f"fn raised StopIteration for item {index}")
     return _attribute(error, index, text, note)
+
+
+def keep_exception(
+    error: BaseException, index: int, stage: int, subject: object
+) -> tuple[BaseException, str]:
+    """In a thread of the caller's process: the exception of item `index` as it is, and a note."""
+    if stage == _CALL:
+        return error, _name_call(index, subject)
+    if stage == _INITIALIZE:
+        return error, _name_initializer(index)
+    return error, f"fast_map: the argument of item {index} could not be read"
+
+
+def open_kept_exception(kept: tuple[BaseException, str], index: int) -> BaseException:
+    """In the caller: the exception to raise for item `index`, which arose in this process."""
+    error, note = kept
+    if isinstance(error, StopIteration):
+        # As in unpack_exception.
+        stopped = error
+        error = RuntimeError(f"fn raised StopIteration for item {index}")
+        error.__cause__ = stopped
+    return _attribute(error, index, None, note)
 
 
 def make_crash_error(
@@ -177,6 +199,14 @@ def explain_decoding_error(error: BaseException, index: int) -> BaseException:
     """In the caller: the result of item `index` arrived and could not be made an object."""
     explained = _explain_decoding(error, f"the result of item {index}")
     return _attribute(explained, index, None, None)
+
+
+def _name_initializer(index: int) -> str:
+    return f"fast_map: raised by the initializer of the worker that was to run item {index}"
+
+
+def _name_call(index: int, subject: object) -> str:
+    return f"fast_map: raised by fn for item {index}, {_repr(subject)}"
 
 
 def _attribute(

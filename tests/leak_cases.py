@@ -68,11 +68,16 @@ ITEMS = [Payload(7), "text" * 50, (1, 2.5, None), b"bytes" * 40_000]
 NUMBERS = list(range(50))
 SENT = object()
 ERROR = LookupError("thrown")
-PASSED = [double, ITEMS, *ITEMS, NUMBERS, SENT, ERROR, fast_map, FastMap]
+EXTRA = {"end": SENT, "more": 1}
+PASSED = [double, ITEMS, *ITEMS, NUMBERS, SENT, ERROR, EXTRA, fast_map, FastMap]
 
 
 def return_it(value):
     return value
+
+
+def take_anything(*args, **kwargs):
+    return args, kwargs
 
 
 def crash_at_three(value):
@@ -141,12 +146,61 @@ def pass_threads_limit():
 
 @leak_case("fast_map(procs_limit)")
 def pass_procs_limit():
-    pass_option("procs_limit", 1, 3, None, wrong=[0, 1.5])
+    consume(fast_map(double, iter(NUMBERS), procs_limit=0))
+    pass_option("procs_limit", 1, 3, None, wrong=[-1, 1.5])
 
 
 @leak_case("fast_map(buffersize)")
 def pass_buffersize():
     pass_option("buffersize", 1, 7, None, wrong=[0, []])
+
+
+@leak_case("fast_map(buffer_bytes)")
+def pass_buffer_bytes():
+    pass_option("buffer_bytes", 1, 1 << 20, None, wrong=[0, "1"])
+    consume(fast_map(return_it, iter(ITEMS), buffer_bytes=1))
+
+
+@leak_case("fast_map(chunksize)")
+def pass_chunksize():
+    pass_option("chunksize", 1, 7, 1000, None, wrong=[0, 1.5])
+
+
+@leak_case("fast_map(ordered)")
+def pass_ordered():
+    pass_option("ordered", True, False, wrong=[1, None])
+    consume(fast_map(double, iter(NUMBERS), ordered=False, buffersize=3), 20)
+
+
+@leak_case("fast_map(star)", "fast_map(kwstar)", "fast_map(args)", "fast_map(kwargs)")
+def pass_arguments_along():
+    pairs = [((number,), {"end": SENT}) for number in NUMBERS]
+    for items in (pairs, iter(pairs)):
+        consume(fast_map(take_anything, items, star=True, kwstar=True, args=[SENT], kwargs=EXTRA))
+    consume(fast_map(take_anything, NUMBERS, star=True, return_exceptions=True))
+    consume(fast_map(take_anything, NUMBERS, star=None, args=(SENT,)))
+    for wrong in ({"star": 1}, {"kwstar": 1}, {"args": 1}, {"kwargs": 1}):
+        with suppress(TypeError):
+            fast_map(take_anything, NUMBERS, **wrong)
+
+
+@leak_case("fast_map(initializer)", "fast_map(initargs)")
+def pass_initializer():
+    consume(fast_map(double, NUMBERS, initializer=return_it, initargs=(SENT,)))
+    consume(fast_map(double, NUMBERS, initializer=fail_at_three, initargs=(3,)))
+    for wrong in ({"initializer": 1}, {"initargs": 1}):
+        with suppress(TypeError):
+            fast_map(double, NUMBERS, **wrong)
+
+
+@leak_case("fast_map(max_tasks_per_child)")
+def pass_max_tasks_per_child():
+    pass_option("max_tasks_per_child", 20, None, wrong=[0, "1"])
+
+
+@leak_case("fast_map(start_method)")
+def pass_start_method():
+    pass_option("start_method", "fork", "forkserver", wrong=["spawn", None])
 
 
 @leak_case("fast_map(task_timeout)")
@@ -232,7 +286,8 @@ def close():
         results.close()
     results = start()
     results._shut_down()
-    consume(results)
+    with suppress(RuntimeError):
+        consume(results)
 
 
 @leak_case("FastMap.__enter__", "FastMap.__exit__")

@@ -222,12 +222,14 @@ def processes():
     return found
 
 
-def child_pids():
-    """The children of this process, also those that nobody has waited for yet.
+def lasting_pids():
+    """The fork server's two processes, which live as long as this one."""
+    return {_forkserver._server._forkserver_pid, resource_tracker._resource_tracker._pid}
 
-    Without the fork server's two processes, which live as long as ours.
-    """
-    lasting = {_forkserver._server._forkserver_pid, resource_tracker._resource_tracker._pid}
+
+def child_pids():
+    """The children of this process, also those that nobody has waited for yet."""
+    lasting = lasting_pids()
     return frozenset(
         entry.pid
         for entry in processes()

@@ -10,14 +10,15 @@ from support import identity, leaves_nothing
 
 from fast_map import fast_map
 
-LIMITS = [
-    "threads_limit",
-    "procs_limit",
-    "buffersize",
-    "buffer_bytes",
-    "chunksize",
-    "max_tasks_per_child",
-]
+LEAST = {
+    "threads_limit": 1,
+    "procs_limit": 0,
+    "buffersize": 1,
+    "buffer_bytes": 1,
+    "chunksize": 1,
+    "max_tasks_per_child": 1,
+}
+LIMITS = list(LEAST)
 
 
 class Unsuitable:
@@ -70,16 +71,20 @@ def test_a_class_is_not_mistaken_for_its_iterable_instances():
 
 
 @pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize("value", [0, -1, -(2**31), -(2**63) - 1, sys.maxsize + 1, 2**64, 10**30])
+@pytest.mark.parametrize(
+    "value", ["least", -1, -(2**31), -(2**63) - 1, sys.maxsize + 1, 2**64, 10**30]
+)
 def test_a_limit_out_of_range_is_refused(name, value):
+    value = LEAST[name] - 1 if value == "least" else value
     with pytest.raises(ValueError, match=name) as caught:
         fast_map(identity, [1], **{name: value})
     assert str(value) in str(caught.value)
 
 
 @pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize("value", [0, -5])
-def test_an_int_like_limit_out_of_range_is_refused(name, value):
+@pytest.mark.parametrize("below", [1, 5])
+def test_an_int_like_limit_out_of_range_is_refused(name, below):
+    value = LEAST[name] - below
     with pytest.raises(ValueError, match=name) as caught:
         fast_map(identity, [1], **{name: Index(value)})
     assert str(value) in str(caught.value)

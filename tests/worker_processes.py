@@ -4,12 +4,15 @@ import os
 import signal
 from contextlib import suppress
 
-from support import processes, wait_until
+from support import lasting_pids, processes, wait_until
 
 
 def descendants():
     """The children of this process, and theirs, that still run."""
-    running = [entry for entry in processes() if entry.state not in "ZX"]
+    lasting = lasting_pids()
+    running = [
+        entry for entry in processes() if entry.state not in "ZX" and entry.pid not in lasting
+    ]
     found, pids = [], {os.getpid()}
     while below := [entry for entry in running if entry.parent in pids]:
         found += below

@@ -20,6 +20,12 @@ fm_clock_process_cpu(void)
     return read_clock(CLOCK_PROCESS_CPUTIME_ID);
 }
 
+int64_t
+fm_clock_thread_cpu(clockid_t thread)
+{
+    return read_clock(thread);
+}
+
 struct timespec
 fm_clock_timespec(int64_t ns)
 {

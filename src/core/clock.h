@@ -16,6 +16,9 @@ int64_t fm_clock_now(void);
  * that a call costs microseconds where there are thousands of them. */
 int64_t fm_clock_process_cpu(void);
 
+/* CPU time of one thread of this process, by its pthread_getcpuclockid; 0 once it has gone. */
+int64_t fm_clock_thread_cpu(clockid_t thread);
+
 struct timespec fm_clock_timespec(int64_t ns);
 
 #endif

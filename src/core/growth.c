@@ -9,12 +9,19 @@ smaller(uint64_t one, uint64_t other)
     return one < other ? one : other;
 }
 
+static bool
+is_busy(int64_t cpu, int64_t elapsed)
+{
+    return cpu * 100 >= elapsed * BLOCKED_BELOW_PERCENT;
+}
+
 static void
 set_baseline(struct fm_growth *growth, const struct fm_growth_sample *sample)
 {
     growth->has_baseline = true;
     growth->time = sample->time;
     growth->cpu = sample->cpu;
+    growth->others_cpu = sample->others_cpu;
     growth->idles = sample->idles;
 }
 
@@ -35,8 +42,11 @@ fm_growth_decide(struct fm_growth *growth, const struct fm_growth_sample *sample
         return 0;
     }
     int64_t cpu = sample->cpu - growth->cpu;
-    if (cpu * 100 >= elapsed * BLOCKED_BELOW_PERCENT) {
+    if (is_busy(cpu - (sample->others_cpu - growth->others_cpu), elapsed)) {
         set_baseline(growth, sample);
+        return 0;
+    }
+    if (is_busy(cpu, elapsed) && elapsed < FM_GROWTH_SHARED_TICK) {
         return 0;
     }
     growth->has_baseline = false;

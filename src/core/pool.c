@@ -27,6 +27,7 @@ fm_pool_register_thread(struct fm_pool_thread *thread)
     struct fm_pool *pool = thread->pool;
     (void)pthread_mutex_lock(&pool->lock);
     thread->tid = fm_process_thread_id();
+    (void)pthread_getcpuclockid(pthread_self(), &thread->cpu_clock);
     thread->next_thread = pool->all;
     pool->all = thread;
     (void)pthread_mutex_unlock(&pool->lock);
@@ -51,6 +52,15 @@ await_watch(const struct fm_pool *pool)
     return true;
 }
 
+static void
+take_main_thread(struct fm_pool *pool)
+{
+    fm_pool_init_thread(&pool->main_thread, pool, 0);
+    fm_pool_register_thread(&pool->main_thread);
+    pool->threads = pool->active = pool->starting = 1;
+    fm_store_relaxed(&pool->self->active, 1);
+}
+
 int
 fm_pool_init(struct fm_pool *pool)
 {
@@ -64,10 +74,12 @@ fm_pool_init(struct fm_pool *pool)
     (void)pthread_mutex_init(&pool->lock, NULL);
     (void)pthread_sigmask(SIG_SETMASK, NULL, &pool->signals);
     fm_moderation_init(&pool->moderation);
-    fm_pool_init_thread(&pool->main_thread, pool, 0);
-    fm_pool_register_thread(&pool->main_thread);
-    pool->threads = pool->active = pool->starting = 1;
-    fm_store_relaxed(&pool->self->active, 1);
+    if (pool->local) {
+        /* The supervisor's share, which whoever joins it gives back. */
+        fm_store_relaxed(&pool->present, 1);
+    } else {
+        take_main_thread(pool);
+    }
     return 0;
 }
 
@@ -212,7 +224,7 @@ stop_leading(struct fm_pool *pool, bool over)
     pool->led = false;
     pool->over = pool->over || over;
     struct fm_pool_thread *next = pop_parked_locked(pool);
-    bool kick = !over && pool->supervisor_asleep;
+    bool kick = (!over || pool->local) && pool->supervisor_asleep;
     pool->supervisor_asleep = pool->supervisor_asleep && !kick;
     (void)pthread_mutex_unlock(&pool->lock);
     call_parked(next);

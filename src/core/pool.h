@@ -1,4 +1,4 @@
-/* The threads of one worker process, and its supervisor.
+/* The threads of one worker process, or of one map in its caller's process, and their supervisor.
  *
  * A pool thread runs items as long as it finds any. Of the threads that find none, one *leads*: it
  * waits at the process's doorbell for work. The others are parked, the last parked on top. A leader
@@ -48,6 +48,7 @@ struct fm_pool_thread {
     fm_atomic_u64 running;
     fm_atomic_u64 since;
     pid_t tid;                          /* written under lock, before the thread runs an item */
+    clockid_t cpu_clock;                /* likewise */
     struct fm_pool_thread *next_thread; /* constant once the thread is in the list */
 };
 
@@ -78,6 +79,13 @@ struct fm_pool {
     struct fm_pool_hooks hooks;
     int parent_pidfd;
     int close_fd; /* readable once the parent wants the workers to end */
+    /* The pool is a part of its user's process, which goes on after it: there is no parent and no
+     * main thread, and the threads and the supervisor end one by one. The descriptors are -1. */
+    bool local;
+    pthread_t supervisor; /* local: to be joined */
+    /* Local: threads, the supervisor included, that haven't left. Written by them and by who starts
+     * them; seq_cst. The futex of fm_pool_await_empty. */
+    fm_atomic_u32 present;
 
     pthread_mutex_t lock;
     struct fm_pool_thread *parked; /* under lock */
@@ -107,8 +115,21 @@ struct fm_pool {
  * child, that never happens. */
 int fm_pool_init(struct fm_pool *pool);
 
-/* Supervisor: starts up to `count` threads more, as far as the system and the address space allow;
- * how many that were. */
+/* Local, when nobody is present any more. */
+void fm_pool_fini(struct fm_pool *pool);
+
+/* Local: whether the supervisor, and the threads that find nothing, are to leave. */
+bool fm_pool_is_closing(struct fm_pool *pool);
+
+/* Local: the caller, a thread of the pool or who has joined the supervisor, touches the pool no more.
+ * True if it was the last to leave. */
+bool fm_pool_leave(struct fm_pool *pool);
+
+/* Local: waits until all have left, but not for longer than `timeout_ns`. */
+void fm_pool_await_empty(struct fm_pool *pool, int64_t timeout_ns);
+
+/* Supervisor, and who starts a local pool: starts up to `count` threads more, as far as the system
+ * and the address space allow; how many that were. */
 unsigned fm_pool_add_threads(struct fm_pool *pool, unsigned count);
 
 /* Supervisor: what growth.h wants to know. False while some thread is idle, and no growth could

@@ -16,14 +16,18 @@ run_pool_thread(void *argument)
     struct fm_pool *pool = thread->pool;
     char name[16];
     (void)pthread_sigmask(SIG_SETMASK, &pool->signals, NULL);
-    (void)snprintf(name, sizeof name, "fm-w%u-t%u", (unsigned)pool->worker, thread->number);
+    if (pool->local) {
+        (void)snprintf(name, sizeof name, "fast_map-t%u", thread->number);
+    } else {
+        (void)snprintf(name, sizeof name, "fm-w%u-t%u", (unsigned)pool->worker, thread->number);
+    }
     fm_process_name_thread(name);
     fm_pool_register_thread(thread);
     pool->hooks.run_thread(pool->hooks.context, thread);
     return NULL;
 }
 
-/* The thread's memory lives as long as the process: threads come and never go. */
+/* The thread's memory lives as long as the pool: threads come, and go all together. */
 static int
 start_thread(struct fm_pool *pool, size_t stack_size, unsigned number)
 {
@@ -53,6 +57,7 @@ fm_pool_add_threads(struct fm_pool *pool, unsigned count)
     pool->threads += count;
     pool->starting += count;
     fm_pool_set_active_locked(pool, pool->active + count);
+    (void)fm_add_seq_cst(&pool->present, count);
     (void)pthread_mutex_unlock(&pool->lock);
     unsigned started = 0;
     while (started < count && start_thread(pool, stack_size, first + started) == 0) {
@@ -64,9 +69,24 @@ fm_pool_add_threads(struct fm_pool *pool, unsigned count)
         pool->threads -= missing;
         pool->starting -= missing;
         fm_pool_set_active_locked(pool, pool->active - missing);
+        (void)fm_sub_seq_cst(&pool->present, missing);
         (void)pthread_mutex_unlock(&pool->lock);
     }
     return started;
+}
+
+/* Threads are only ever put in front of the list, so that it can be read without the lock. */
+static int64_t
+measure_cpu(struct fm_pool *pool)
+{
+    int64_t sum = 0;
+    (void)pthread_mutex_lock(&pool->lock);
+    const struct fm_pool_thread *thread = pool->all;
+    (void)pthread_mutex_unlock(&pool->lock);
+    for (; thread != NULL; thread = thread->next_thread) {
+        sum += fm_clock_thread_cpu(thread->cpu_clock);
+    }
+    return sum;
 }
 
 bool
@@ -87,6 +107,7 @@ fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample)
     sample->room = room < allowed ? room : allowed;
     sample->time = fm_clock_now();
     sample->cpu = idle || sample->room == 0 ? 0 : fm_clock_process_cpu();
+    sample->others_cpu = pool->local && sample->cpu > 0 ? sample->cpu - measure_cpu(pool) : 0;
     return !idle;
 }
 

@@ -170,7 +170,7 @@ run_supervisor(void *argument)
         {.fd = pool->close_fd, .events = POLLIN},
         {.fd = pool->kick_fd, .events = POLLIN},
     };
-    for (;;) {
+    while (!fm_pool_is_closing(pool)) {
         int ready = poll(watched, 3, supervisor.tick);
         if (ready > 0 && watched[0].revents != 0) {
             _exit(FM_EXIT_ORPHANED);
@@ -186,6 +186,16 @@ run_supervisor(void *argument)
     return NULL;
 }
 
+static void
+adopt(struct fm_pool *pool, pthread_t handle)
+{
+    if (pool->local) {
+        pool->supervisor = handle;
+    } else {
+        (void)pthread_detach(handle);
+    }
+}
+
 int
 fm_supervisor_start(struct fm_pool *pool)
 {
@@ -198,7 +208,14 @@ fm_supervisor_start(struct fm_pool *pool)
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result == 0) {
         (void)pthread_setname_np(handle, FM_SUPERVISOR_NAME);
-        (void)pthread_detach(handle);
+        adopt(pool, handle);
     }
     return result;
+}
+
+void
+fm_supervisor_join(struct fm_pool *pool)
+{
+    (void)eventfd_write(pool->kick_fd, 1);
+    (void)pthread_join(pool->supervisor, NULL);
 }

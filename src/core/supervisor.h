@@ -12,7 +12,11 @@
 #define FM_EXIT_OVERDUE 72  /* an item ran for too long; see fm_last_words */
 #define FM_EXIT_SPENT 73    /* it has run as many items as it may */
 
-/* Starts it, once, after fm_pool_init; 0 or -errno. It ends with the process. */
+/* Starts it, once, after fm_pool_init; 0 or -errno. It ends with the process or, if the pool is local,
+ * when that is closing. */
 int fm_supervisor_start(struct fm_pool *pool);
+
+/* Local: waits for its end, which is at once when the ring has ended. */
+void fm_supervisor_join(struct fm_pool *pool);
 
 #endif

@@ -1,6 +1,7 @@
 #include "codec.h"
 
 #include "compat.h"
+#include "reference.h"
 
 #include <string.h>
 
@@ -147,6 +148,10 @@ enum fm_encode_result
 fm_codec_encode(struct fm_state *state, struct fm_engine *engine, uint64_t item, PyObject *object,
                 struct fm_value *value)
 {
+    if (engine->is_local) {
+        fm_reference_store(value, object);
+        return FM_ENCODE_DONE;
+    }
     if (PyLong_CheckExact(object)) {
         return encode_integer(engine, item, object, value);
     }
@@ -220,7 +225,7 @@ decode_sized(struct fm_state *state, enum fm_tag tag, const void *bytes, uint64_
 }
 
 PyObject *
-fm_codec_decode(struct fm_state *state, struct fm_engine *engine, const struct fm_value *value,
+fm_codec_decode(struct fm_state *state, struct fm_engine *engine, struct fm_value *value,
                 bool owns_block, PyObject **root)
 {
     uint64_t size;
@@ -236,6 +241,8 @@ fm_codec_decode(struct fm_state *state, struct fm_engine *engine, const struct f
         return Py_NewRef(Py_False);
     case FM_TAG_TRUE:
         return Py_NewRef(Py_True);
+    case FM_TAG_REFERENCE:
+        return fm_reference_take(value);
     case FM_TAG_PICKLE_WITH_BUFFERS:
         return fm_pickle_decode_buffers(state, engine, value, owns_block, root);
     default:

@@ -5,6 +5,8 @@
  * exact types take the short way, so that a subclass keeps its type. One item is one payload: what
  * was aliased within an item is aliased after it, and nothing is shared between items.
  *
+ * Where the engine is local, nothing is encoded: a value is the object itself.
+ *
  * Encoding and decoding need the GIL. Encoding may have to wait for space in the arena, and releases
  * the GIL for that.
  *
@@ -30,11 +32,11 @@ enum fm_encode_result {
 enum fm_encode_result fm_codec_encode(struct fm_state *state, struct fm_engine *engine,
                                       uint64_t item, PyObject *object, struct fm_value *value);
 
-/* The object of a payload, or NULL with an exception. A block is not given back, unless *root is
+/* The object of a payload, or NULL with an exception. A reference is moved out of it. A block is not given back, unless *root is
  * set: then the object may use the block's memory, and *root (a new reference) decides about it;
  * see view.h. */
-PyObject *fm_codec_decode(struct fm_state *state, struct fm_engine *engine,
-                          const struct fm_value *value, bool owns_block, PyObject **root);
+PyObject *fm_codec_decode(struct fm_state *state, struct fm_engine *engine, struct fm_value *value,
+                          bool owns_block, PyObject **root);
 
 /* The GIL is released while a copy of this size or more is made. */
 #define FM_COPY_WITHOUT_GIL ((size_t)1 << 20)
@@ -58,7 +60,8 @@ enum fm_tag {
     FM_TAG_LIST,
     FM_TAG_DICT,
     FM_TAG_PICKLE,
-    FM_TAG_PICKLE_WITH_BUFFERS
+    FM_TAG_PICKLE_WITH_BUFFERS,
+    FM_TAG_REFERENCE /* the object itself; reference.h */
 };
 
 /* Room for a payload of `size` bytes: waits for it as long as the board lives. */

@@ -164,7 +164,7 @@ deliver_decoding_error(struct fm_consumer *self)
 }
 
 static PyObject *
-decode_result(struct fm_consumer *self, struct fm_engine *engine, const struct fm_value *value)
+decode_result(struct fm_consumer *self, struct fm_engine *engine, struct fm_value *value)
 {
     PyObject *root;
     PyObject *result = fm_codec_decode(self->job->state, engine, value, true, &root);
@@ -179,7 +179,7 @@ decode_result(struct fm_consumer *self, struct fm_engine *engine, const struct f
 static PyObject *
 open_outcome(struct fm_consumer *self, struct fm_engine *engine)
 {
-    const struct fm_value *value = &fm_slots_at(&engine->board.slots, self->position)->value;
+    struct fm_value *value = &fm_slots_at(&engine->board.slots, self->position)->value;
     if (value->outcome == FM_OUTCOME_RESULT) {
         return decode_result(self, engine, value);
     }

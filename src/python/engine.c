@@ -1,5 +1,6 @@
 #include "engine.h"
 
+#include "reference.h"
 #include "refusal.h"
 
 #include <unistd.h>
@@ -95,6 +96,9 @@ fm_engine_unref(struct fm_engine *engine)
         return;
     }
     fm_engine_stop(engine);
+    if (engine->is_local) {
+        fm_reference_drop_all(engine);
+    }
     fm_engine_close_board_fds(engine);
     fm_monitor_fini(&engine->monitor);
     fm_heap_fini(&engine->heap);
@@ -110,6 +114,9 @@ fm_engine_stop(struct fm_engine *engine)
     }
     engine->running = false;
     fm_board_end(&engine->board);
+    if (engine->is_local) {
+        return;
+    }
     Py_BEGIN_ALLOW_THREADS
     fm_monitor_stop(&engine->monitor);
     Py_END_ALLOW_THREADS

@@ -31,6 +31,7 @@ struct fm_engine {
     unsigned workers;
     int parent_pidfd;  /* in a worker */
     bool is_successor; /* in a worker: the nursery forked it, in the place of one that died */
+    bool is_local;     /* no workers, but threads of this process: values are references */
     bool may_rerun;    /* an item may be run again, and must find its argument as it was */
     sigset_t signals;  /* the mask of the thread that forked, for the workers */
     bool running;      /* workers were forked and not yet stopped */

@@ -2,6 +2,7 @@
 
 #include "codec.h"
 #include "compat.h"
+#include "reference.h"
 #include "refusal.h"
 
 #include <string.h>
@@ -16,27 +17,28 @@ store_nothing(struct fm_value *value)
     value->outcome = FM_OUTCOME_ERROR;
 }
 
+/* As bytes or, where it stays in this process, as a tuple with the exception itself. */
 static PyObject *
-pack_exception(struct fm_state *state, uint64_t number, enum fm_stage stage, PyObject *subject)
+pack_exception(struct fm_state *state, struct fm_engine *engine, uint64_t item, enum fm_stage stage,
+               PyObject *subject)
 {
+    PyObject *pack = engine->is_local ? state->keep_exception : state->pack_exception;
     PyObject *exception = fm_compat_take_exception();
-    PyObject *packed = PyObject_CallFunction(state->pack_exception, "OKiO", exception,
-                                             (unsigned long long)number, (int)stage,
-                                             subject != NULL ? subject : Py_None);
+    uint64_t number = fm_slots_number(&engine->board.slots, item);
+    PyObject *packed = PyObject_CallFunction(pack, "OKiO", exception, (unsigned long long)number,
+                                             (int)stage, subject != NULL ? subject : Py_None);
     Py_XDECREF(exception);
     return packed;
 }
 
-bool
-fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t item,
-                enum fm_stage stage, PyObject *subject, struct fm_value *value)
+/* False if the board has ended. */
+static bool
+store_packed(struct fm_engine *engine, uint64_t item, PyObject *packed, struct fm_value *value)
 {
     void *bytes;
-    uint64_t number = fm_slots_number(&engine->board.slots, item);
-    PyObject *packed = pack_exception(state, number, stage, subject);
-    if (packed == NULL || !PyBytes_Check(packed)) {
-        Py_XDECREF(packed);
-        store_nothing(value);
+    if (engine->is_local) {
+        fm_reference_store(value, packed);
+        value->outcome = FM_OUTCOME_ERROR;
         return true;
     }
     size_t size = (size_t)PyBytes_GET_SIZE(packed);
@@ -47,8 +49,21 @@ fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t item,
     } else if (result == FM_ENCODE_FAILED) {
         store_nothing(value);
     }
-    Py_DECREF(packed);
     return result != FM_ENCODE_ENDED;
+}
+
+bool
+fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t item,
+                enum fm_stage stage, PyObject *subject, struct fm_value *value)
+{
+    PyObject *packed = pack_exception(state, engine, item, stage, subject);
+    if (packed == NULL) {
+        store_nothing(value);
+        return true;
+    }
+    bool goes_on = store_packed(engine, item, packed, value);
+    Py_DECREF(packed);
+    return goes_on;
 }
 
 void
@@ -72,10 +87,13 @@ take_bytes(struct fm_engine *engine, const struct fm_value *value)
 }
 
 static PyObject *
-open_error(struct fm_state *state, struct fm_engine *engine, uint64_t item,
-           const struct fm_value *value)
+open_error(struct fm_state *state, struct fm_engine *engine, uint64_t item, struct fm_value *value)
 {
     uint64_t number = fm_slots_number(&engine->board.slots, item);
+    if (value->tag == FM_TAG_REFERENCE && engine->is_local) {
+        return PyObject_CallFunction(state->open_kept_exception, "NK", fm_reference_take(value),
+                                     (unsigned long long)number);
+    }
     PyObject *packed = take_bytes(engine, value);
     if (packed == NULL) {
         return NULL;
@@ -177,7 +195,7 @@ open_timeout(struct fm_state *state, struct fm_engine *engine, uint64_t item,
 
 PyObject *
 fm_errors_open(struct fm_state *state, struct fm_engine *engine, uint64_t item,
-               const struct fm_value *value, double task_timeout)
+               struct fm_value *value, double task_timeout)
 {
     switch ((enum fm_outcome)value->outcome) {
     case FM_OUTCOME_ERROR:

@@ -22,12 +22,12 @@ bool fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t 
                      enum fm_stage stage, PyObject *subject, struct fm_value *value);
 
 /* What the outcome in `value` is to the caller, as an exception instance: an error that was stored
- * (its block is given back), TaskTimeout with `task_timeout` seconds, or WorkerCrashed, naming all
- * items that the consumer hasn't come to yet and that were lost with the same worker, or OSError if
- * the worker had not even begun. NULL, with an
+ * (its block is given back, or its reference taken), TaskTimeout with `task_timeout` seconds, or
+ * WorkerCrashed, naming all items that the consumer hasn't come to yet and that were lost with the same
+ * worker, or OSError if the worker had not even begun. NULL, with an
  * exception, if that can't be made. */
 PyObject *fm_errors_open(struct fm_state *state, struct fm_engine *engine, uint64_t item,
-                         const struct fm_value *value, double task_timeout);
+                         struct fm_value *value, double task_timeout);
 
 /* No worker is left to run `item`; `crash` is how the last one ended. */
 PyObject *fm_errors_open_desertion(struct fm_state *state, uint64_t item,

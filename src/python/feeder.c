@@ -17,6 +17,12 @@
 /* How long the feeder makes way for a thread that wants the GIL. */
 #define YIELD_MOST FM_MILLISECOND
 
+/* How long a thread may keep the GIL where no byte code makes it let go: CPython's own interval. */
+#define GIL_MOST (5 * FM_MILLISECOND)
+
+/* Items between two looks at the clock. */
+#define CLOCK_STEP 64
+
 enum gil_wish { GIL_FREE, GIL_WANTED, GIL_YIELDED };
 
 struct feeder {
@@ -24,6 +30,7 @@ struct feeder {
     struct fm_engine *engine;
     uint64_t published; /* items */
     uint64_t position;  /* of the next one in the ring */
+    int64_t gil_taken;
     struct fm_moderation moderation;
 };
 
@@ -32,28 +39,41 @@ struct feeder {
 void
 fm_feeder_take_gil(struct fm_job *job, PyThreadState *thread)
 {
-    if (!job->feeder_started) {
+    if (!job->feeder_started && job->local == NULL) {
         PyEval_RestoreThread(thread);
         return;
     }
     fm_store_seq_cst(&job->gil_wanted, GIL_WANTED);
     PyEval_RestoreThread(thread);
     if (fm_exchange_acquire(&job->gil_wanted, GIL_FREE) == GIL_YIELDED) {
-        (void)fm_futex_wake(&job->gil_wanted, 1);
+        (void)fm_futex_wake(&job->gil_wanted, INT_MAX);
     }
 }
 
-static void
-make_way(struct fm_job *job)
+void
+fm_feeder_make_way(struct fm_job *job)
 {
-    uint32_t wish = GIL_WANTED;
-    if (fm_load_relaxed(&job->gil_wanted) != GIL_WANTED
-        || !fm_cas_seq_cst(&job->gil_wanted, &wish, GIL_YIELDED)) {
+    uint32_t wish = fm_load_relaxed(&job->gil_wanted);
+    if (wish == GIL_WANTED && fm_cas_seq_cst(&job->gil_wanted, &wish, GIL_YIELDED)) {
+        wish = GIL_YIELDED;
+    }
+    /* Another thread of the map may have got the GIL that one yielded. */
+    if (wish != GIL_YIELDED) {
         return;
     }
     Py_BEGIN_ALLOW_THREADS(void)
     fm_futex_wait(&job->gil_wanted, GIL_YIELDED, YIELD_MOST);
     Py_END_ALLOW_THREADS
+}
+
+void
+fm_feeder_share_gil(int64_t now, int64_t *taken)
+{
+    if (now - *taken > GIL_MOST) {
+        Py_BEGIN_ALLOW_THREADS
+        Py_END_ALLOW_THREADS
+        *taken = fm_clock_now();
+    }
 }
 
 /* ---- room in the ring ---- */
@@ -211,7 +231,10 @@ feed_all(struct feeder *feeder)
     bool goes_on = true;
     while (goes_on && feeder->published < FM_MAX_ITEM) {
         get_room(feeder);
-        make_way(job);
+        fm_feeder_make_way(job);
+        if (job->local != NULL && feeder->published % CLOCK_STEP == 0) {
+            fm_feeder_share_gil(fm_clock_now(), &feeder->gil_taken);
+        }
         if (job->feeder_stop) {
             return;
         }

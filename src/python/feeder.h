@@ -21,4 +21,11 @@ void fm_feeder_wait(struct fm_job *job);
 /* In place of PyEval_RestoreThread, for the consumer. */
 void fm_feeder_take_gil(struct fm_job *job, PyThreadState *thread);
 
+/* Makes way for the consumer, if it wants the GIL. For local threads too. */
+void fm_feeder_make_way(struct fm_job *job);
+
+/* Makes way for whoever has asked for the GIL, if it was taken long ago. For threads that may run no
+ * byte code, which would do that, where other threads of the map need the GIL. */
+void fm_feeder_share_gil(int64_t now, int64_t *taken);
+
 #endif

@@ -2,6 +2,7 @@
 
 #include "consumer.h"
 #include "errors.h"
+#include "reference.h"
 
 #include <structmember.h>
 
@@ -45,6 +46,9 @@ finish(struct generator *self)
         job->feeder_stop = true;
         interrupt_inputs(job->state, job);
         fm_job_stop(job);
+        if (job->local != NULL) {
+            fm_reference_drop_all(job->engine);
+        }
     }
     fm_job_unref(job);
 }
@@ -374,6 +378,10 @@ traverse(PyObject *object, visitproc visit, void *arg)
         if (!self->consumer.job->feeder_started
             || fm_load_acquire(&self->consumer.job->feeder_done)) {
             Py_VISIT(self->consumer.job->source.inputs);
+        }
+        if (self->consumer.job->local != NULL
+            && !fm_engine_is_foreign(self->consumer.job->engine)) {
+            return fm_reference_visit_all(self->consumer.job->engine, visit, arg);
         }
     }
     return 0;

@@ -2,6 +2,7 @@
 
 #include "cpus.h"
 #include "feeder.h"
+#include "local.h"
 #include "worker.h"
 
 #include <limits.h>
@@ -25,6 +26,9 @@ limited(uint64_t count, uint64_t limit)
 static unsigned
 choose_workers(const struct fm_job *job, const struct fm_job_options *options)
 {
+    if (options->local) {
+        return 1;
+    }
     uint64_t workers = options->procs_limit > 0 ? options->procs_limit : fm_cpus_usable();
     workers = limited(workers, options->threads_limit);
     uint64_t tasks = smaller(job->source.total, options->length);
@@ -42,6 +46,9 @@ static int
 start_workers(struct fm_job *job, const struct fm_board_options *board,
               const struct fm_job_options *options)
 {
+    if (options->local) {
+        return fm_local_start(job);
+    }
     return options->remote ? fm_job_start_remote(job, board, options)
                            : fm_engine_start(job->engine, job->state, fm_worker_run, job);
 }
@@ -117,6 +124,7 @@ fm_job_new(PyObject *module, PyObject *iterables, const struct fm_job_options *o
     job->unordered = options->unordered;
     if (fm_source_init(&job->source, iterables, !options->remote) < 0
         || (job->source.total > 0 && start(job, options) < 0)) {
+        fm_job_stop(job);
         fm_job_unref(job);
         return NULL;
     }
@@ -129,6 +137,7 @@ fm_job_unref(struct fm_job *job)
     if (--job->references > 0) {
         return;
     }
+    fm_local_free(job->local);
     if (job->engine != NULL) {
         fm_engine_unref(job->engine);
     }
@@ -148,8 +157,12 @@ fm_job_stop(struct fm_job *job)
     if (job->engine == NULL || fm_engine_is_foreign(job->engine)) {
         return;
     }
+    bool was_running = job->engine->running;
     job->feeder_stop = true;
     fm_engine_stop(job->engine);
+    if (job->local != NULL && was_running) {
+        fm_local_stop(job);
+    }
     if (job->feeder_started) {
         fm_feeder_wait(job);
     }

@@ -1,7 +1,8 @@
 /* A job: one callable over one input, on one engine.
  *
- * Counted by reference, since the feeder may be stuck in the caller's iterator when the generator
- * that started the job is gone. The workers have it by the fork.
+ * Counted by reference, since the feeder may be stuck in the caller's iterator, and threads of this
+ * process in the callable, when the generator that started the job is gone. Workers have it by the
+ * fork.
  */
 #ifndef FM_JOB_H
 #define FM_JOB_H
@@ -31,8 +32,11 @@ struct fm_job_options {
     double task_timeout;          /* seconds that an item may run; 0: no limit */
     bool return_exceptions;       /* an item's error takes its place among the results */
     bool unordered;               /* results come as they are done */
+    bool local;                   /* no workers, but threads of this process */
     bool remote;                  /* workers come from a fork server, and inherit nothing */
 };
+
+struct fm_worker;
 
 struct fm_job {
     Py_ssize_t references; /* with the GIL */
@@ -43,6 +47,7 @@ struct fm_job {
     PyObject *initargs;    /* tuple */
     struct fm_source source;
     struct fm_engine *engine; /* NULL if there is nothing to do */
+    struct fm_worker *local;  /* local.h; NULL where processes work */
     uint64_t threads_limit;
     uint64_t chunksize;
     uint64_t max_tasks_per_child;
@@ -85,7 +90,7 @@ fm_job_ref(struct fm_job *job)
 void fm_job_unref(struct fm_job *job);
 
 /* Ends workers and feeder; waits for the workers, and for the feeder as long as it does not stand
- * in the caller's iterator. */
+ * in the caller's iterator, nor local threads in the callable. */
 void fm_job_stop(struct fm_job *job);
 
 /* For the files of the job. */

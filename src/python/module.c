@@ -39,28 +39,30 @@ start(PyObject *module, PyObject *arguments, PyObject *named)
     struct fm_job_options options = {0};
     PyObject *iterables;
     Py_ssize_t length;
-    unsigned long long numbers[7];
+    unsigned long long numbers[6];
     int kwstar;
+    long long procs_limit;
     int return_exceptions;
     int ordered;
     int remote;
     if (!PyArg_ParseTupleAndKeywords(
-            arguments, named, "OO!$nipO!O!OO!KKKKKKKdppp:start", names, &options.function,
+            arguments, named, "OO!$nipO!O!OO!KLKKKKKdppp:start", names, &options.function,
             &PyTuple_Type, &iterables, &length, &options.star, &kwstar, &PyTuple_Type,
             &options.args, &PyDict_Type, &options.kwargs, &options.initializer, &PyTuple_Type,
-            &options.initargs, &numbers[0], &numbers[1], &numbers[2], &numbers[3], &numbers[4],
-            &numbers[5], &numbers[6], &options.task_timeout, &return_exceptions, &ordered,
+            &options.initargs, &numbers[0], &procs_limit, &numbers[1], &numbers[2], &numbers[3],
+            &numbers[4], &numbers[5], &options.task_timeout, &return_exceptions, &ordered,
             &remote)) {
         return NULL;
     }
     options.kwstar = kwstar;
     options.threads_limit = numbers[0];
-    options.procs_limit = numbers[1];
-    options.buffersize = numbers[2];
-    options.buffer_bytes = numbers[3];
-    options.chunksize = numbers[4];
-    options.max_tasks_per_child = numbers[5];
-    options.retries = numbers[6];
+    options.procs_limit = procs_limit > 0 ? (uint64_t)procs_limit : 0;
+    options.local = procs_limit == 0;
+    options.buffersize = numbers[1];
+    options.buffer_bytes = numbers[2];
+    options.chunksize = numbers[3];
+    options.max_tasks_per_child = numbers[4];
+    options.retries = numbers[5];
     options.length = length >= 0 ? (uint64_t)length : FM_UNKNOWN_TOTAL;
     options.return_exceptions = return_exceptions;
     options.unordered = !ordered;
@@ -86,7 +88,8 @@ serve_nursery(PyObject *module, PyObject *arguments)
 static PyMethodDef methods[] = {
     {"start", (PyCFunction)(void (*)(void))start, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("start(fn, iterables, /, **options)\n\n"
-               "Start a map; limits of 0 stand for None. fast_map() checks the arguments.")},
+               "Start a map; limits of 0 stand for None, but for procs_limit, where that is -1\n"
+               "and 0 means threads of this process. fast_map() checks the arguments.")},
     {"serve_nursery", serve_nursery, METH_VARARGS,
      PyDoc_STR("serve_nursery(payload, recipe, fds, ready_fd, /)\n\n"
                "In a fork server's child: fork workers for a parent until it ends. Returns only\n"
@@ -108,12 +111,16 @@ static const struct import imports[] = {
     IMPORT("pickle", "loads", pickle_loads),
     IMPORT("fast_map._errors", "pack_exception", pack_exception),
     IMPORT("fast_map._errors", "unpack_exception", unpack_exception),
+    IMPORT("fast_map._errors", "keep_exception", keep_exception),
+    IMPORT("fast_map._errors", "open_kept_exception", open_kept_exception),
     IMPORT("fast_map._errors", "make_crash_error", make_crash_error),
     IMPORT("fast_map._errors", "make_timeout_error", make_timeout_error),
     IMPORT("fast_map._errors", "make_exit_error", make_exit_error),
     IMPORT("fast_map._errors", "explain_decoding_error", explain_decoding_error),
     IMPORT("fast_map._worker", "set_up_worker", set_up_worker),
     IMPORT("fast_map._worker", "set_up_thread", set_up_thread),
+    IMPORT("fast_map._worker", "enter_local_thread", enter_local_thread),
+    IMPORT("fast_map._worker", "leave_local_thread", leave_local_thread),
     IMPORT("fast_map._worker", "prepare_stack_dump", prepare_stack_dump),
     IMPORT("fast_map._worker", "flush_output", flush_output),
 };

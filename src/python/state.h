@@ -19,6 +19,8 @@ struct fm_state {
     /* Python functions of fast_map._errors. */
     PyObject *pack_exception;
     PyObject *unpack_exception;
+    PyObject *keep_exception;
+    PyObject *open_kept_exception;
     PyObject *make_crash_error;
     PyObject *make_timeout_error;
     PyObject *make_exit_error;
@@ -27,6 +29,8 @@ struct fm_state {
     /* Python functions of fast_map._worker. */
     PyObject *set_up_worker;
     PyObject *set_up_thread;
+    PyObject *enter_local_thread;
+    PyObject *leave_local_thread;
     PyObject *prepare_stack_dump;
     PyObject *flush_output;
 };

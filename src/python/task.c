@@ -98,6 +98,9 @@ fm_task_run(struct fm_worker *worker, uint64_t item)
     bool fed = !worker->job->source.inherited;
     PyObject *result = fed ? call_fed(worker, item, &subject, &root)
                            : call_inherited(worker->job, item, &subject);
+    if (worker->engine->is_local && fm_engine_is_foreign(worker->engine)) {
+        return false; /* The callable has forked, and this is the child, whose ring it isn't. */
+    }
     /* Where there is no result, `subject` says whether it got as far as the call. */
     enum fm_stage stage = subject == NULL ? FM_STAGE_READ_ARGUMENT : FM_STAGE_CALL;
     bool stored = store(worker, item, result, subject, stage);

@@ -237,8 +237,8 @@ set_up_process(struct fm_worker *worker)
 }
 
 /* An item that meets a failed initializer fails with its error. */
-static void
-call_initializer(struct fm_worker *worker)
+void
+fm_worker_call_initializer(struct fm_worker *worker)
 {
     const struct fm_job *job = worker->job;
     if (job->initializer == NULL) {
@@ -246,7 +246,7 @@ call_initializer(struct fm_worker *worker)
     }
     PyObject *done = PyObject_Call(job->initializer, job->initargs, NULL);
     if (done == NULL) {
-        worker->initializer_error = fm_compat_take_exception();
+        Py_XSETREF(worker->initializer_error, fm_compat_take_exception());
     }
     Py_XDECREF(done);
 }
@@ -276,7 +276,7 @@ fm_worker_run(struct fm_engine *engine, unsigned number, void *context)
         fm_store_relaxed(&worker.pool.self->setup_error, (uint32_t)-result);
         leave(&worker, EXIT_NO_RESOURCES);
     }
-    call_initializer(&worker);
+    fm_worker_call_initializer(&worker);
     (void)PyEval_SaveThread();
     run_items(&worker, &worker.pool.main_thread, worker.main_thread);
     PyEval_RestoreThread(worker.main_thread);

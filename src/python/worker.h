@@ -18,6 +18,10 @@ struct fm_worker {
     struct fm_pool pool;
 };
 
+/* With the GIL, before any item of the process or, where threads of the caller's process work, of the
+ * thread. */
+void fm_worker_call_initializer(struct fm_worker *worker);
+
 /* An fm_worker_main; the context is the job. */
 _Noreturn void fm_worker_run(struct fm_engine *engine, unsigned number, void *context);
 

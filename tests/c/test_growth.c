@@ -118,6 +118,38 @@ static const struct look none_active[] = {
     LOOK(1, 0, 0, true, 9, 9, 1),
 };
 
+/* As LOOK, for a process in which other threads have used a part of the CPU time. */
+#define SHARED_LOOK(at, used, others, expected)                                                    \
+    {#at ", " #used " of which " #others,                                                          \
+     {.time = (at) * MS,                                                                           \
+      .cpu = (used) * MS,                                                                          \
+      .others_cpu = (others) * MS,                                                                 \
+      .active = 2,                                                                                 \
+      .settled = true,                                                                             \
+      .waiting = 100,                                                                              \
+      .room = 100},                                                                                \
+     expected}
+
+/* Others compute, and may keep the pool's threads from it for a while: a longer look. */
+static const struct look others_compute[] = {
+    SHARED_LOOK(0, 50, 50, 0),
+    SHARED_LOOK(1, 51, 51, 0),
+    SHARED_LOOK(19, 69, 69, 0),
+    SHARED_LOOK(20, 70, 70, 2),
+};
+
+/* The pool computes half of the time, in turns with others. */
+static const struct look all_compute[] = {
+    SHARED_LOOK(0, 50, 50, 0),  SHARED_LOOK(5, 55, 55, 0),  SHARED_LOOK(10, 60, 55, 0),
+    SHARED_LOOK(15, 65, 60, 0), SHARED_LOOK(20, 70, 60, 0), SHARED_LOOK(30, 80, 65, 0),
+};
+
+/* Others hardly do anything: as quick as without them. */
+static const struct look others_idle[] = {
+    SHARED_LOOK(0, 50, 50, 0),
+    SHARED_LOOK(10, 52, 51, 2),
+};
+
 /* Twenty thousand sleeping tasks take fifteen doublings. */
 static void
 check_speed(void)
@@ -151,6 +183,9 @@ main(void)
     CHECK_LOOKS(threshold);
     CHECK_LOOKS(idle_meanwhile);
     CHECK_LOOKS(none_active);
+    CHECK_LOOKS(others_compute);
+    CHECK_LOOKS(all_compute);
+    CHECK_LOOKS(others_idle);
     check_speed();
     return 0;
 }

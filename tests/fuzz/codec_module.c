@@ -39,7 +39,7 @@ encode(PyObject *module, PyObject *object)
         .buffersize = 1, .inherited = true, .total = 1, .arena_limit = FM_ARENA_DEFAULT_LIMIT};
     PyObject *payload = NULL;
     (void)module;
-    if (fm_board_map(&engine.board, &options) < 0) {
+    if (fm_board_map(&engine.board, &options, NULL) < 0) {
         return PyErr_NoMemory();
     }
     fm_heap_init(&engine.heap, &engine.board.arena, 0);
