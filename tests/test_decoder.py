@@ -13,10 +13,10 @@ import pytest
 from cmake_build import build
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import SANITIZERS, pattern, time_limit
+from support import SANITIZERS, SLOWNESS, pattern, time_limit
 from values import nested, same
 
-thorough = settings(deadline=None, max_examples=300)
+thorough = settings(deadline=None, max_examples=300 // SLOWNESS)
 pytestmark = time_limit(120)  # the first test also waits for the build
 
 WAYS = [

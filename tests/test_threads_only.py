@@ -540,7 +540,7 @@ def test_a_fork_of_the_caller_has_no_part_in_the_map(act):
 
 def test_a_fork_inside_fn_has_no_part_in_the_map():
     """Also where the child returns from fn: it ends, as with any thread, and touches nothing."""
-    out = run_script("fork_inside_fn.py")
+    out = run_script("fork_inside_fn.py", timeout=20)
     assert out[:2] == (0, "ends 0\ncomplete True\n")
 
 
@@ -549,7 +549,7 @@ def test_a_fork_inside_fn_has_no_part_in_the_map():
 )
 @pytest.mark.parametrize("how", ["end of script", "sys.exit", "daemon thread"])
 def test_the_process_ends_although_threads_are_in_fn(state, how):
-    status, out, err = run_script("exit_in_fn.py", state, how)
+    status, out, err = run_script("exit_in_fn.py", state, how, timeout=20)
     assert (status, out, err) == (5 if how == "sys.exit" else 0, "ready\n", "")
 
 
