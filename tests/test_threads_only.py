@@ -413,13 +413,18 @@ def test_hundreds_of_maps_leave_nothing():
 @pytest.mark.parametrize("end", ["close", "drop", "exception"])
 def test_the_end_does_not_wait_for_threads_in_fn(end):
     gate = Gate()
-    fn = functools.partial(Gate.hold, gate)
+    begun = []
+
+    def fn(thing):
+        begun.append(1)
+        return gate.hold(thing)
+
     function_gone = weakref.ref(fn)
     made, references = things(5)
     with leaves_nothing():
         it = fast_map(fn, iter(made), threads_limit=3)
         del made, fn
-        assert wait_until(lambda: len(map_threads()) == 3)
+        assert wait_until(lambda: len(begun) == 3)
         if end == "close":
             it.close()
         elif end == "drop":

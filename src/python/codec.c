@@ -230,6 +230,9 @@ fm_codec_decode(struct fm_state *state, struct fm_engine *engine, struct fm_valu
 {
     uint64_t size;
     *root = NULL;
+    if (engine->is_local) {
+        return fm_reference_take(value);
+    }
     switch ((enum fm_tag)value->tag) {
     case FM_TAG_INTEGER:
         return PyLong_FromLongLong(value->as.integer);
@@ -241,8 +244,6 @@ fm_codec_decode(struct fm_state *state, struct fm_engine *engine, struct fm_valu
         return Py_NewRef(Py_False);
     case FM_TAG_TRUE:
         return Py_NewRef(Py_True);
-    case FM_TAG_REFERENCE:
-        return fm_reference_take(value);
     case FM_TAG_PICKLE_WITH_BUFFERS:
         return fm_pickle_decode_buffers(state, engine, value, owns_block, root);
     default:
