@@ -23,8 +23,6 @@ from ._checks import (
 
 Generator.register(_core.FastMap)
 
-_StartMethod = Literal["fork", "forkserver"]
-
 # Not a WeakSet: its callback is Python code, and would be the first to run after a map was dropped.
 # A Ctrl-C that came meanwhile would be raised there, where it is lost.
 _running: "set[weakref.ref[_core.FastMap[Any]]]" = set()
@@ -51,7 +49,7 @@ def fast_map(
     initializer: Callable[..., object] | None = None,
     initargs: Iterable[Any] = (),
     max_tasks_per_child: int | None = None,
-    start_method: _StartMethod = "fork",
+    start_method: Literal["fork", "forkserver"] = "fork",
 ) -> "_core.FastMap[Any]":
     """Call fn on each item in worker processes and threads; yield the results in order.
 
