@@ -47,7 +47,8 @@ check_wanted_size(void)
     CHECK_EQUAL(pthread_join(thread, NULL), 0);
     CHECK_EQUAL(stack_size_for(0), usual);
     CHECK_EQUAL(stack_size_for(16 * MIB), 16 * MIB);
-    CHECK_EQUAL(stack_size_for(100 * KIB), 100 * KIB);
+    /* A sanitizer makes small ones larger. */
+    CHECK(CHECK_SANITIZED || stack_size_for(100 * KIB) == 100 * KIB);
 }
 
 /* Leaves the process `room` bytes more than it has. */
