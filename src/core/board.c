@@ -131,8 +131,8 @@ fm_board_end(struct fm_board *board)
     fm_arena_call_waiters(&board->arena);
 }
 
-static bool
-may_take(const struct fm_board *board, uint64_t item, uint64_t size)
+bool
+fm_board_may_take(const struct fm_board *board, uint64_t item, uint64_t size)
 {
     return fm_arena_has_space(&board->arena, size)
            || item == fm_load_relaxed(&board->slots.shared->consumed);
@@ -149,7 +149,7 @@ fm_board_reserve(struct fm_board *board, struct fm_heap *heap, uint64_t item, ui
         *bytes = value->as.bytes;
         return FM_STORE_DONE;
     }
-    if (!may_take(board, item, size)) {
+    if (!fm_board_may_take(board, item, size)) {
         return FM_STORE_FULL;
     }
     if (fm_heap_take(heap, item, size, &offset) < 0) {
@@ -167,7 +167,7 @@ fm_board_await_space(struct fm_board *board, uint64_t item, uint64_t size)
 {
     fm_atomic_u32 *ended = &board->slots.shared->ended;
     uint32_t ticket = fm_arena_await_begin(&board->arena);
-    if (!may_take(board, item, size) && !fm_load_acquire(ended)) {
+    if (!fm_board_may_take(board, item, size) && !fm_load_acquire(ended)) {
         (void)fm_arena_await(&board->arena, ticket, FM_DOORBELL_SLICE);
     }
     fm_arena_await_end(&board->arena);

@@ -223,23 +223,30 @@ become_leader(struct fm_pool_thread *thread)
     }
 }
 
-/* The last thread to become idle may be what a leader waits for to see that all is over. */
+/* Releases the lock. The last one to become idle may be what a leader waits for to see that all is
+ * over. */
 static void
-become_idle(struct fm_pool_thread *thread)
+end_active_unlock(struct fm_pool *pool)
 {
-    struct fm_pool *pool = thread->pool;
-    (void)pthread_mutex_lock(&pool->lock);
     fm_pool_set_active_locked(pool, pool->active - 1);
-    pool->idles++;
-    if (!thread->started) {
-        thread->started = true;
-        pool->starting--;
-    }
     bool ring = pool->active == 0 && pool->led;
     (void)pthread_mutex_unlock(&pool->lock);
     if (ring && fm_load_relaxed(&pool->slots->shared->total) != FM_UNKNOWN_TOTAL) {
         fm_doorbell_ring(&pool->self->work);
     }
+}
+
+static void
+become_idle(struct fm_pool_thread *thread)
+{
+    struct fm_pool *pool = thread->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->idles++;
+    if (!thread->started) {
+        thread->started = true;
+        pool->starting--;
+    }
+    end_active_unlock(pool);
 }
 
 static void
@@ -287,4 +294,25 @@ fm_pool_wait(struct fm_pool_thread *thread, uint64_t *item)
     bool found = lead(thread, item);
     stop_leading(thread->pool, !found);
     return found;
+}
+
+void
+fm_pool_detach(struct fm_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    fm_pool_set_active_locked(pool, pool->active + 1);
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+void
+fm_pool_complete_detached(struct fm_pool *pool, uint64_t item)
+{
+    struct fm_doorbell *consumer = &pool->slots->shared->consumer;
+    fm_slots_complete(pool->slots, item);
+    fm_fence_seq_cst();
+    if (fm_doorbell_wanted(consumer) == item) {
+        (void)fm_doorbell_answer(consumer, item);
+    }
+    (void)pthread_mutex_lock(&pool->lock);
+    end_active_unlock(pool);
 }
