@@ -35,16 +35,21 @@ def fast_map(
     Like the builtin map, with several iterables fn gets one argument of each, and the shortest
     ends it. Work starts at the call. Worker processes are forked, one for each usable CPU; in each
     a pool of threads grows as long as the calls block and the CPU is idle. So fn may sleep, wait
-    for the network, compute, or all of it.
+    for the network, compute, or all of it. If fn is a coroutine function (async def), each worker
+    runs an event loop instead, and in it many items at once.
 
     Args:
-        fn: What to call. It reaches the workers by fork and need not be picklable.
+        fn: What to call. It reaches the workers by fork and need not be picklable. Its calls are
+            awaited if asyncio.iscoroutinefunction or, from 3.14 on, inspect.iscoroutinefunction
+            says so of it, of what a functools.partial calls, or of its class's __call__. An
+            ordinary function that returns a coroutine does not count.
         *iterables: The input, one or more. Lists, tuples and ranges reach the workers by fork;
             any other iterable, also an infinite one, is read in the background, and its items
             are sent. Results are sent back: what is no plain number, string or small container of
             such must be picklable.
-        threads_limit: Most threads over all processes, at least 1. None: as many as the calls can
-            use, up to one per item.
+        threads_limit: Most threads over all processes, at least 1; of a coroutine function, most
+            coroutines. None: as many threads as the calls can use, up to one per item; as many
+            coroutines as buffersize admits.
         procs_limit: Most worker processes, at least 1. None: the CPUs that this process may use
             by affinity and cgroup quota. There are never more than items or threads_limit.
         buffersize: Most items taken from the input and not yet yielded, at least 1. It also bounds
@@ -87,6 +92,12 @@ def fast_map(
     cause and the item's position as its seq_index; with that the generator is finished. An
     exception from an input's iterator follows the results of all items before it. A worker that
     dies gives WorkerCrashed in the place of what it was running.
+
+    Coroutines run in tasks of a new event loop on the worker's main thread, of the kind that the
+    event loop policy makes (so by uvloop, where that is installed as the policy), and in copies of
+    the caller's context. What one raises, CancelledError and SystemExit included, belongs to its
+    item. One that blocks its loop holds up the others of its process. Tasks that it leaves behind
+    are cancelled when all items are done.
 
     Example:
         >>> def area(width, height):

@@ -32,6 +32,8 @@ struct fm_engine {
     int parent_pidfd;  /* in a worker */
     bool is_successor; /* in a worker: the nursery forked it, in the place of one that died */
     bool may_rerun;    /* an item may be run again, and must find its argument as it was */
+    bool never_waits;  /* in a worker: its one thread runs many items, and no result may hold it up */
+    uint64_t refused_size; /* in such a worker: of the last result that there was no room for */
     sigset_t signals;  /* the mask of the thread that forked, for the workers */
     bool running;      /* workers were forked and not yet stopped */
     struct fm_board_fds board_fds; /* until the nursery of a fork server has them; else -1 */

@@ -5,9 +5,8 @@
 
 #include <string.h>
 
-/* Last resort, for when even packing the exception failed: no memory, most likely. */
-static void
-store_nothing(struct fm_value *value)
+void
+fm_errors_store_nothing(struct fm_value *value)
 {
     PyErr_Clear();
     value->form = FM_FORM_INLINE;
@@ -34,7 +33,7 @@ fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t item,
     PyObject *packed = pack_exception(state, item, stage, subject);
     if (packed == NULL || !PyBytes_Check(packed)) {
         Py_XDECREF(packed);
-        store_nothing(value);
+        fm_errors_store_nothing(value);
         return true;
     }
     size_t size = (size_t)PyBytes_GET_SIZE(packed);
@@ -43,10 +42,10 @@ fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t item,
         memcpy(bytes, PyBytes_AS_STRING(packed), size);
         value->outcome = FM_OUTCOME_ERROR;
     } else if (result == FM_ENCODE_FAILED) {
-        store_nothing(value);
+        fm_errors_store_nothing(value);
     }
     Py_DECREF(packed);
-    return result != FM_ENCODE_ENDED;
+    return result != FM_ENCODE_ENDED && result != FM_ENCODE_REFUSED;
 }
 
 void

@@ -90,6 +90,16 @@ start(struct fm_job *job, const struct fm_job_options *options)
     return job->source.inherited ? 0 : fm_feeder_start(job);
 }
 
+/* 0, 1, or -1 with an exception. */
+static int
+ask(PyObject *predicate, PyObject *object)
+{
+    PyObject *answer = PyObject_CallOneArg(predicate, object);
+    int result = answer != NULL ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    return result;
+}
+
 static struct fm_job *
 allocate(PyObject *module, PyObject *function)
 {
@@ -102,6 +112,12 @@ allocate(PyObject *module, PyObject *function)
     job->module = Py_NewRef(module);
     job->state = fm_state_of_module(module);
     job->function = Py_NewRef(function);
+    int is_coroutine_function = ask(job->state->is_coroutine_function, function);
+    if (is_coroutine_function < 0) {
+        fm_job_unref(job);
+        return NULL;
+    }
+    job->runs_coroutines = is_coroutine_function;
     return job;
 }
 

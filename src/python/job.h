@@ -32,6 +32,7 @@ struct fm_job {
     uint64_t threads_limit;
     double task_timeout;
     bool return_exceptions;
+    bool runs_coroutines; /* the function is a coroutine function: coroutines.h */
 
     /* Fed input only; all with the GIL. */
     PyObject *input_error;    /* what the iterator raised, to be raised after the last item */

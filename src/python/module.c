@@ -1,4 +1,5 @@
 /* fast_map._core: the extension module. */
+#include "coroutines.h"
 #include "generator.h"
 #include "process.h"
 #include "view.h"
@@ -86,6 +87,10 @@ static const struct import imports[] = {
     IMPORT("fast_map._errors", "make_crash_error", make_crash_error),
     IMPORT("fast_map._errors", "make_timeout_error", make_timeout_error),
     IMPORT("fast_map._errors", "explain_decoding_error", explain_decoding_error),
+    IMPORT("fast_map._coroutines", "is_coroutine_function", is_coroutine_function),
+    IMPORT("fast_map._coroutines", "open_event_loop", open_event_loop),
+    IMPORT("fast_map._coroutines", "close_event_loop", close_event_loop),
+    IMPORT("fast_map._coroutines", "write_stack", write_coroutine_stack),
     IMPORT("fast_map._worker", "set_up_worker", set_up_worker),
     IMPORT("fast_map._worker", "set_up_thread", set_up_thread),
     IMPORT("fast_map._worker", "prepare_stack_dump", prepare_stack_dump),
@@ -151,7 +156,8 @@ execute(PyObject *module)
         return -1;
     }
     state->view_type = make_type(module, &fm_view_spec);
-    return state->view_type != NULL ? 0 : -1;
+    state->coroutine_type = make_type(module, &fm_coroutine_spec);
+    return state->view_type != NULL && state->coroutine_type != NULL ? 0 : -1;
 }
 
 static int
@@ -163,6 +169,7 @@ traverse(PyObject *module, visitproc visit, void *arg)
     }
     Py_VISIT(state->generator_type);
     Py_VISIT(state->view_type);
+    Py_VISIT(state->coroutine_type);
     return 0;
 }
 
@@ -178,6 +185,7 @@ clear(PyObject *module)
     Py_CLEAR(state->loads_keywords);
     Py_CLEAR(state->generator_type);
     Py_CLEAR(state->view_type);
+    Py_CLEAR(state->coroutine_type);
     return 0;
 }
 

@@ -24,7 +24,9 @@ call_inherited(struct fm_job *job, uint64_t item, PyObject **subject)
     if (fm_source_get(&job->source, item, arguments + 1) == 0) {
         size_t flags = (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET;
         result = PyObject_Vectorcall(job->function, arguments + 1, flags, NULL);
-        *subject = result == NULL ? Py_NewRef(arguments[1]) : NULL;
+        /* A coroutine may still fail. */
+        bool may_need = result == NULL || job->runs_coroutines;
+        *subject = may_need ? Py_NewRef(arguments[1]) : NULL;
         for (Py_ssize_t i = 1; i <= count; i++) {
             Py_DECREF(arguments[i]);
         }
@@ -67,38 +69,54 @@ call_fed(struct fm_worker *worker, uint64_t item, PyObject **subject, PyObject *
 }
 
 static bool
-store(struct fm_worker *worker, uint64_t item, PyObject *result, PyObject *subject,
-      enum fm_stage stage)
+store_error(struct fm_worker *worker, uint64_t item, enum fm_stage stage, PyObject *subject)
 {
-    struct fm_state *state = worker->job->state;
     struct fm_value *value = &fm_slots_at(&worker->engine->board.slots, item)->value;
-    if (result != NULL) {
-        value->outcome = FM_OUTCOME_RESULT;
-        enum fm_encode_result encoded = fm_codec_encode(state, worker->engine, item, result, value);
-        if (encoded != FM_ENCODE_FAILED) {
-            return encoded == FM_ENCODE_DONE;
-        }
-        stage = FM_STAGE_SEND_RESULT;
-        subject = result;
+    return fm_errors_store(worker->job->state, worker->engine, item, stage, subject, value);
+}
+
+PyObject *
+fm_task_call(struct fm_worker *worker, uint64_t item, struct fm_task *task)
+{
+    *task = (struct fm_task){0};
+    return worker->job->source.inherited ? call_inherited(worker->job, item, &task->subject)
+                                         : call_fed(worker, item, &task->subject, &task->root);
+}
+
+bool
+fm_task_store(struct fm_worker *worker, uint64_t item, const struct fm_task *task, PyObject *result)
+{
+    struct fm_value *value = &fm_slots_at(&worker->engine->board.slots, item)->value;
+    if (result == NULL) {
+        /* Whether it got as far as the call. */
+        enum fm_stage stage = task->subject == NULL ? FM_STAGE_READ_ARGUMENT : FM_STAGE_CALL;
+        return store_error(worker, item, stage, task->subject);
     }
-    return fm_errors_store(state, worker->engine, item, stage, subject, value);
+    value->outcome = FM_OUTCOME_RESULT;
+    enum fm_encode_result encoded =
+        fm_codec_encode(worker->job->state, worker->engine, item, result, value);
+    if (encoded == FM_ENCODE_FAILED) {
+        return store_error(worker, item, FM_STAGE_SEND_RESULT, result);
+    }
+    return encoded == FM_ENCODE_DONE;
+}
+
+void
+fm_task_end(struct fm_worker *worker, uint64_t item, struct fm_task *task)
+{
+    Py_CLEAR(task->subject);
+    if (!worker->job->source.inherited) {
+        settle_root(fm_slots_argument(&worker->engine->board.slots, item), task->root);
+    }
 }
 
 bool
 fm_task_run(struct fm_worker *worker, uint64_t item)
 {
-    PyObject *subject = NULL;
-    PyObject *root = NULL;
-    bool fed = !worker->job->source.inherited;
-    PyObject *result = fed ? call_fed(worker, item, &subject, &root)
-                           : call_inherited(worker->job, item, &subject);
-    /* Where there is no result, `subject` says whether it got as far as the call. */
-    enum fm_stage stage = subject == NULL ? FM_STAGE_READ_ARGUMENT : FM_STAGE_CALL;
-    bool stored = store(worker, item, result, subject, stage);
+    struct fm_task task;
+    PyObject *result = fm_task_call(worker, item, &task);
+    bool stored = fm_task_store(worker, item, &task, result);
     Py_XDECREF(result);
-    Py_XDECREF(subject);
-    if (fed) {
-        settle_root(fm_slots_argument(&worker->engine->board.slots, item), root);
-    }
+    fm_task_end(worker, item, &task);
     return stored;
 }

@@ -1,5 +1,6 @@
 #include "worker.h"
 
+#include "coroutines.h"
 #include "supervisor.h"
 #include "task.h"
 
@@ -220,9 +221,13 @@ fm_worker_run(struct fm_engine *engine, unsigned number, void *context)
         fm_board_adopt_heap(&engine->board, &engine->heap);
     }
     set_up_pool(&worker);
-    if (set_up_process(&worker) < 0 || fm_pool_init(&worker.pool) < 0
-        || fm_supervisor_start(&worker.pool) < 0) {
+    if (set_up_process(&worker) < 0
+        || (worker.job->runs_coroutines && fm_coroutines_open(&worker) < 0)
+        || fm_pool_init(&worker.pool) < 0 || fm_supervisor_start(&worker.pool) < 0) {
         leave(&worker, EXIT_NO_RESOURCES);
+    }
+    if (worker.coroutines != NULL) {
+        leave(&worker, fm_coroutines_run(&worker) < 0 ? EXIT_NO_RESOURCES : 0);
     }
     (void)PyEval_SaveThread();
     run_items(&worker, &worker.pool.main_thread, worker.main_thread);
