@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Sized
 from typing import Any, Literal, get_args
 
 from . import _core
+from ._progress import check_progress, make_bar
 
 Generator.register(_core.FastMap)
 
@@ -29,6 +30,9 @@ def fast_map(
     retries: int = 0,
     return_exceptions: bool = False,
     start_method: _StartMethod = "fork",
+    progress: bool | str = False,
+    total: int | None = None,
+    tasks_count_estimate: int | None = None,
 ) -> "_core.FastMap[Any]":
     """Call fn on each item in worker processes and threads; yield the results in order.
 
@@ -67,15 +71,24 @@ def fast_map(
             cloudpickle if it is installed; all input is read in the background and sent; and a
             script must start its work below if __name__ == "__main__":. The first such call
             starts the server, which takes about 0.1 seconds.
+        progress: True, or a description: tqdm draws a bar on stderr, or in a notebook, while the
+            results are taken or waited for. It counts items that are finished, also those that
+            wait for one before them. Where stderr is no terminal it is a line every ten seconds
+            and at the end. Needs pip install fast_map[progress].
+        total: Number of items that the bar shows, at least 0. None: the input's length, if it has
+            one. It changes nothing else.
+        tasks_count_estimate: Another name of total.
 
     Returns:
-        A FastMap: a generator over the results. Closing it, dropping it or leaving its with block
-        ends the workers.
+        A FastMap: a generator over the results, and an asynchronous iterator. Closing it, dropping
+        it or leaving its with block ends the workers.
 
     Raises:
         TypeError: fn is not callable, there is no iterable or one that is not iterable, a limit is
-            not an int, or return_exceptions is not a bool.
+            not an int, return_exceptions is not a bool, progress neither a bool nor a str, or
+            total was given under both names.
         ValueError: A limit is out of range, or start_method is neither of the two.
+        ImportError: A bar is wanted, and tqdm is not installed.
         OSError: The system grants no process, or no shared memory.
         pickle.PicklingError, pickle.UnpicklingError: With "forkserver", fn can't be sent.
 
@@ -87,6 +100,13 @@ def fast_map(
     cause and the item's position as its seq_index; with that the generator is finished. An
     exception from an input's iterator follows the results of all items before it. A worker that
     dies gives WorkerCrashed in the place of what it was running.
+
+    In an event loop, asyncio's or another that has add_reader, use async for: the loop goes on
+    while it waits, and gets a turn every few milliseconds where results are always there. If the
+    task is cancelled while it waits for a result, that ends the map; so asyncio.timeout() and
+    wait_for() around one result end it too. async with and aclose() end the map without blocking
+    the loop, as its regular end does; dropping it, as break does, may block for the moment that the
+    workers need.
 
     Example:
         >>> def area(width, height):
@@ -109,6 +129,8 @@ def fast_map(
         raise TypeError(f"return_exceptions must be True or False, not {kind!r}")
     if start_method not in get_args(_StartMethod):
         raise ValueError(f"start_method must be 'fork' or 'forkserver', not {start_method!r}")
+    check_progress(progress)
+    shown_total = _choose_total(total, tasks_count_estimate)
     _watch_exit()
     mapped = _core.start(
         fn,
@@ -124,6 +146,8 @@ def fast_map(
         start_method == "forkserver",
     )
     _running.add(mapped)
+    if progress is not False:
+        _show_progress(mapped, progress, shown_total)
     return mapped
 
 
@@ -162,6 +186,29 @@ def _check_timeout(value: float | None) -> float:
     if not seconds > 0:
         raise ValueError(f"task_timeout must be more than 0 seconds or None, not {value!r}")
     return seconds
+
+
+def _choose_total(total: int | None, estimate: int | None) -> int | None:
+    if total is not None and estimate is not None:
+        raise TypeError("total and tasks_count_estimate are the same: give one of them")
+    if total is not None:
+        return _check_int("total", total, 0, " or None")
+    if estimate is not None:
+        return _check_int("tasks_count_estimate", estimate, 0, " or None")
+    return None
+
+
+def _show_progress(mapped: "_core.FastMap[Any]", progress: bool | str, total: int | None) -> None:
+    """After the fork, so that no worker has a copy of what the bar writes."""
+    try:
+        if total is None and (length := operator.length_hint(mapped, -1)) >= 0:
+            total = length
+        show = make_bar(progress, total)
+    except BaseException:
+        mapped.close()
+        raise
+    if show is not None:
+        mapped._set_progress(show)
 
 
 def _length(iterables: tuple[Iterable[Any], ...]) -> int:

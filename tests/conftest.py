@@ -1,7 +1,9 @@
-"""A hard time limit for every test, and after each one a look for processes left behind."""
+"""A hard time limit for every test, a look for processes left behind, and event loops."""
+
+import asyncio
 
 import pytest
-from support import child_pids, kill_leftover_children, time_limit
+from support import child_pids, kill_leftover_children, leaves_nothing, time_limit
 
 DEFAULT_LIMIT = 30
 
@@ -22,3 +24,22 @@ def no_process_left_behind():
     yield
     left = kill_leftover_children(before)
     assert not left, f"child processes left behind: {left}"
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request):
+    """Runs a coroutine to its end in a new loop, of which nothing stays, nor of its maps."""
+    new_loop = asyncio.new_event_loop
+    if request.param == "uvloop":
+        new_loop = pytest.importorskip("uvloop").new_event_loop
+        new_loop().close()  # the first one makes descriptors that stay
+
+    def run(coroutine):
+        with leaves_nothing():
+            loop = new_loop()
+            try:
+                return loop.run_until_complete(coroutine)
+            finally:
+                loop.close()
+
+    return run

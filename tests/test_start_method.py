@@ -1,5 +1,6 @@
 """start_method: workers from a fork server, and the warning where a process with threads forks."""
 
+import asyncio
 import functools
 import os
 import pickle
@@ -290,3 +291,15 @@ def test_a_warning_made_an_error_leaves_nothing(another_thread):
         warnings.simplefilter("error")
         with pytest.raises(DeprecationWarning, match="multi-threaded"):
             fast_map(time.sleep, [60] * 10)
+
+
+def test_an_event_loop_is_woken_by_workers_that_did_not_inherit_its_descriptor():
+    async def collect():
+        return [result async for result in remote(nap_and_square, range(20), threads_limit=4)]
+
+    assert asyncio.run(collect()) == [number * number for number in range(20)]
+
+
+def nap_and_square(number):
+    time.sleep(0.01)
+    return number * number

@@ -166,13 +166,20 @@ def test_its_signature_can_be_inspected():
         ("threads_limit", "KEYWORD_ONLY"),
         ("procs_limit", "KEYWORD_ONLY"),
         ("buffersize", "KEYWORD_ONLY"),
+        ("buffer_bytes", "KEYWORD_ONLY"),
         ("task_timeout", "KEYWORD_ONLY"),
         ("retries", "KEYWORD_ONLY"),
         ("return_exceptions", "KEYWORD_ONLY"),
+        ("start_method", "KEYWORD_ONLY"),
+        ("progress", "KEYWORD_ONLY"),
+        ("total", "KEYWORD_ONLY"),
+        ("tasks_count_estimate", "KEYWORD_ONLY"),
     ]
     defaults = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
     assert defaults.pop("retries") == 0
     assert defaults.pop("return_exceptions") is False
+    assert defaults.pop("start_method") == "fork"
+    assert defaults.pop("progress") is False
     assert set(defaults.values()) == {None}
 
 

@@ -168,6 +168,23 @@ take_slowly(struct fm_consumer *self, int64_t deadline, PyObject **result)
     return waited;
 }
 
+bool
+fm_consumer_arm(struct fm_consumer *self)
+{
+    struct fm_engine *engine = self->job->engine;
+    if (engine == NULL || fm_engine_is_foreign(engine)) {
+        return false;
+    }
+    fm_board_consumed(&engine->board, self->next_item);
+    fm_slots_arm_consumer_fd(&engine->board.slots, self->next_item);
+    if (!fm_slots_is_done(&engine->board.slots, self->next_item)
+        && !is_futile(engine, self->next_item)) {
+        return true;
+    }
+    fm_doorbell_disarm(&engine->board.slots.shared->consumer);
+    return false;
+}
+
 enum fm_taken
 fm_consumer_take(struct fm_consumer *self, int64_t deadline, PyObject **result)
 {

@@ -23,6 +23,10 @@ enum fm_taken {
     FM_TAKEN_TIMEOUT /* and nothing is lost */
 };
 
+/* For one that waits in an event loop: asks for slots.consumer_fd to become readable when it is worth
+ * looking again. False if it already is: then fm_consumer_take does not wait. */
+bool fm_consumer_arm(struct fm_consumer *consumer);
+
 /* Waits until `deadline` (fm_clock_now) for the next item, and takes its result. */
 enum fm_taken fm_consumer_take(struct fm_consumer *consumer, int64_t deadline, PyObject **result);
 

@@ -28,7 +28,7 @@ allocate(const struct fm_board_options *options, bool may_rerun)
     engine->workers = options->workers;
     engine->may_rerun = may_rerun;
     engine->generation = fm_process_generation();
-    engine->board_fds = (struct fm_board_fds){-1, -1};
+    engine->board_fds = (struct fm_board_fds){-1, -1, -1};
     return engine;
 }
 
@@ -44,7 +44,8 @@ fm_engine_new(const struct fm_board_options *options, const struct fm_monitor_op
     if (result < 0) {
         PyMem_Free(engine);
         fm_engine_set_system_error(-result, "reserve shared memory",
-                                   "see the limit on address space, RLIMIT_AS");
+                                   "see the limits on address space and open files, RLIMIT_AS and "
+                                   "RLIMIT_NOFILE");
         return NULL;
     }
     struct fm_monitor_options ours = *monitoring;
@@ -90,7 +91,7 @@ fm_engine_close_board_fds(struct fm_engine *engine)
     if (engine->board_fds.board >= 0) {
         (void)close(engine->board_fds.board);
         (void)close(engine->board_fds.arena);
-        engine->board_fds = (struct fm_board_fds){-1, -1};
+        engine->board_fds = (struct fm_board_fds){-1, -1, -1};
     }
 }
 
@@ -108,6 +109,13 @@ fm_engine_unref(struct fm_engine *engine)
     fm_heap_fini(&engine->heap);
     fm_board_unmap(&engine->board);
     PyMem_Free(engine);
+}
+
+void
+fm_engine_begin_stop(struct fm_engine *engine)
+{
+    fm_board_end(&engine->board);
+    fm_monitor_begin_stop(&engine->monitor);
 }
 
 void

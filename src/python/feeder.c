@@ -125,10 +125,7 @@ publish_error(struct feeder *feeder, PyObject *object)
     }
     fm_slots_publish_done(slots, item);
     announce(feeder);
-    struct fm_doorbell *consumer = &slots->shared->consumer;
-    if (fm_doorbell_wanted(consumer) == item) {
-        (void)fm_doorbell_answer(consumer, item);
-    }
+    fm_slots_call_consumer(slots, item);
 }
 
 static void
@@ -169,7 +166,7 @@ feed_all(struct feeder *feeder)
     if (!job->feeder_stop) {
         fm_slots_finish(&feeder->engine->board.slots, feeder->published);
         fm_roster_call_all(&feeder->engine->board.roster);
-        fm_doorbell_ring(&feeder->engine->board.slots.shared->consumer);
+        fm_slots_ring_consumer(&feeder->engine->board.slots);
     }
 }
 
@@ -188,6 +185,7 @@ run_feeder(void *argument)
     fm_source_fini(&job->source);
     fm_store_release(&job->feeder_done, 1);
     (void)fm_futex_wake(&job->feeder_done, INT_MAX);
+    fm_slots_ring_consumer(&feeder.engine->board.slots);
     fm_job_unref(job);
     PyThreadState_Clear(thread);
     PyThreadState_DeleteCurrent();
@@ -213,16 +211,27 @@ fm_feeder_start(struct fm_job *job)
     return 0;
 }
 
+int64_t
+fm_feeder_grace_left(struct fm_job *job)
+{
+    /* Pairs with the release in run_feeder. */
+    if (!job->feeder_started || fm_load_acquire(&job->feeder_done)) {
+        return 0;
+    }
+    int64_t now = fm_clock_now();
+    if (job->feeder_deadline == 0) {
+        job->feeder_deadline = now + END_GRACE;
+    }
+    return job->feeder_deadline > now ? job->feeder_deadline - now : 0;
+}
+
 void
 fm_feeder_wait(struct fm_job *job)
 {
-    Py_BEGIN_ALLOW_THREADS
-    int64_t deadline = fm_clock_now() + END_GRACE;
-    int64_t left = END_GRACE;
-    /* Pairs with the release in run_feeder. */
-    while (fm_load_acquire(&job->feeder_done) == 0 && left > 0) {
-        (void)fm_futex_wait(&job->feeder_done, 0, left);
-        left = deadline - fm_clock_now();
+    int64_t left;
+    while ((left = fm_feeder_grace_left(job)) > 0) {
+        Py_BEGIN_ALLOW_THREADS(void)
+        fm_futex_wait(&job->feeder_done, 0, left);
+        Py_END_ALLOW_THREADS
     }
-    Py_END_ALLOW_THREADS
 }

@@ -172,6 +172,16 @@ fm_job_unref(struct fm_job *job)
 }
 
 void
+fm_job_begin_stop(struct fm_job *job)
+{
+    if (job->engine == NULL || fm_engine_is_foreign(job->engine)) {
+        return;
+    }
+    job->feeder_stop = true;
+    fm_engine_begin_stop(job->engine);
+}
+
+void
 fm_job_stop(struct fm_job *job)
 {
     if (job->engine == NULL || fm_engine_is_foreign(job->engine)) {

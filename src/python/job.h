@@ -37,7 +37,8 @@ struct fm_job {
     PyObject *input_error;    /* what the iterator raised, to be raised after the last item */
     bool has_argument_blocks; /* some argument took a block, which the consumer gives back */
     bool feeder_started;
-    bool feeder_stop; /* the feeder shall end */
+    bool feeder_stop;        /* the feeder shall end */
+    int64_t feeder_deadline; /* until when the job's end waits for it; 0: not yet known */
 
     /* Handshakes between the feeder and threads that want the GIL or the feeder's end; they are
      * private to the parent. See feeder.h. */
@@ -67,6 +68,9 @@ void fm_job_unref(struct fm_job *job);
 /* Ends workers and feeder; waits for the workers, and for the feeder as long as it does not stand
  * in the caller's iterator. */
 void fm_job_stop(struct fm_job *job);
+
+/* Asks for the same and doesn't wait. */
+void fm_job_begin_stop(struct fm_job *job);
 
 /* Worker: threads that worker `worker` may have. */
 unsigned fm_job_threads_of(const struct fm_job *job, unsigned worker);
