@@ -9,7 +9,7 @@ import time
 
 import pytest
 from event_loops import Ticker, collect, is_finished, longest_gap, waiting
-from support import Gate, SharedInts, identity, thread_count
+from support import Gate, SharedInts, identity, thread_count, time_limit
 
 from fast_map import fast_map
 
@@ -100,13 +100,14 @@ def blocked_items():
 
 
 def quick_items():
-    return fast_map(identity, range(150_000))
+    return fast_map(identity, range(60_000))
 
 
 def quick_fed_items():
-    return fast_map(identity, (number for number in range(100_000)))
+    return fast_map(identity, (number for number in range(40_000)))
 
 
+@time_limit(120)
 @pytest.mark.parametrize("make", [blocked_items, quick_items, quick_fed_items])
 def test_other_tasks_run_every_ten_milliseconds(run, make):
     async def watch():
