@@ -4,7 +4,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping, Sized
-from typing import Any, Literal
+from typing import Any
 
 from . import _core
 from ._checks import (
@@ -18,15 +18,15 @@ from ._checks import (
     check_seconds,
     check_star,
 )
+from ._signature import StartMethod, declared
 
 Generator.register(_core.FastMap)
-
-_StartMethod = Literal["fork", "forkserver"]
 
 _running: "weakref.WeakSet[_core.FastMap[Any]]" = weakref.WeakSet()
 _watches_exit = False
 
 
+@declared
 def fast_map(
     fn: Callable[..., Any],
     /,
@@ -47,7 +47,7 @@ def fast_map(
     initializer: Callable[..., object] | None = None,
     initargs: Iterable[Any] = (),
     max_tasks_per_child: int | None = None,
-    start_method: _StartMethod = "fork",
+    start_method: StartMethod = "fork",
 ) -> "_core.FastMap[Any]":
     """Call fn on each item in worker processes and threads; yield the results in order.
 
