@@ -1,8 +1,8 @@
 """What type checkers know of fast_map(): its overloads. Nothing here does anything at run time.
 
-A new option is one line in Options and one in fast_map() itself; tests/test_typing.py compares the
-two. How an item becomes arguments decides how much of fn can be checked: all of it for plain items,
-only what it returns with star, kwstar, args or kwargs.
+A new option is one line in Options, besides the one in fast_map() itself; tests/test_typing.py sees
+to it that they agree. Of fn all is checked where items are its arguments as they are, and only what
+it returns with star, kwstar, args, kwargs or more than three iterables.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, overload
 
 if TYPE_CHECKING:
-    # In the standard library's typing only since Python 3.11; type checkers bring this along.
-    from typing_extensions import Unpack
+    # In the standard library's typing only since Python 3.11; type checkers bring them along.
+    from typing_extensions import Required, Unpack
 
     from ._core import FastMap
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
-D = TypeVar("D")
 R = TypeVar("R")
+Later = Coroutine[Any, Any, R]
 
 StartMethod = Literal["fork", "forkserver"]
 
 
 class Options(TypedDict, total=False):
-    """The options that have no part in what fn takes and what is yielded."""
+    """What has no part in how fn is called and what is yielded."""
 
     ordered: bool
     threads_limit: int | None
@@ -42,235 +42,309 @@ class Options(TypedDict, total=False):
     start_method: StartMethod
 
 
-class OptionsAndKwargs(Options, total=False):
+class Plain(Options, total=False):
+    return_exceptions: Literal[False]
+
+
+class Catching(Options):
+    return_exceptions: bool
+
+
+# One of these goes along where items are not fn's only arguments, or not as they are.
+
+
+class Kwargs(TypedDict):
     kwargs: Mapping[str, Any] | None
 
 
-class OptionsAndArgs(OptionsAndKwargs, total=False):
+class Args(TypedDict, total=False):
+    args: Required[Iterable[Any]]
+    kwargs: Mapping[str, Any] | None
+
+
+class Kwstar(TypedDict, total=False):
+    kwstar: Required[bool]
     args: Iterable[Any]
+    kwargs: Mapping[str, Any] | None
 
 
-class OptionsAndKwstar(OptionsAndArgs, total=False):
+class Star(TypedDict, total=False):
+    star: Required[bool | None]
     kwstar: bool
+    args: Iterable[Any]
+    kwargs: Mapping[str, Any] | None
+
+
+class PlainKwargs(Plain, Kwargs): ...
+
+
+class PlainArgs(Plain, Args): ...
+
+
+class PlainKwstar(Plain, Kwstar): ...
+
+
+class PlainStar(Plain, Star): ...
+
+
+class CatchingKwargs(Catching, Kwargs): ...
+
+
+class CatchingArgs(Catching, Args): ...
+
+
+class CatchingKwstar(Catching, Kwstar): ...
+
+
+class CatchingStar(Catching, Star): ...
 
 
 class Signature(Protocol):
-    """fast_map() as it may be called.
-
-    Each overload is there twice: return_exceptions=True adds exceptions to what is yielded. R is
-    what fn returns or, if that is a coroutine, what it gives when awaited.
+    """fast_map() as it may be called: each way for coroutine functions and others, with and without
+    return_exceptions, which adds exceptions to what is yielded.
     """
 
     @overload
     def __call__(
-        self,
-        fn: Callable[[A], Coroutine[Any, Any, R] | R],
-        a: Iterable[A],
-        /,
-        *,
-        return_exceptions: Literal[False] = ...,
-        **options: Unpack[Options],
+        self, fn: Callable[[A], Later[R]], a: Iterable[A], /, **options: Unpack[Plain]
     ) -> FastMap[R]: ...
     @overload
     def __call__(
-        self,
-        fn: Callable[[A], Coroutine[Any, Any, R] | R],
-        a: Iterable[A],
-        /,
-        *,
-        return_exceptions: bool,
-        **options: Unpack[Options],
+        self, fn: Callable[[A], R], a: Iterable[A], /, **options: Unpack[Plain]
+    ) -> FastMap[R]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[A], Later[R]], a: Iterable[A], /, **options: Unpack[Catching]
+    ) -> FastMap[R | BaseException]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[A], R], a: Iterable[A], /, **options: Unpack[Catching]
     ) -> FastMap[R | BaseException]: ...
     @overload
     def __call__(
         self,
-        fn: Callable[[A, B], Coroutine[Any, Any, R] | R],
+        fn: Callable[[A, B], Later[R]],
         a: Iterable[A],
         b: Iterable[B],
         /,
-        *,
-        return_exceptions: Literal[False] = ...,
-        **options: Unpack[Options],
+        **options: Unpack[Plain],
+    ) -> FastMap[R]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[A, B], R], a: Iterable[A], b: Iterable[B], /, **options: Unpack[Plain]
     ) -> FastMap[R]: ...
     @overload
     def __call__(
         self,
-        fn: Callable[[A, B], Coroutine[Any, Any, R] | R],
+        fn: Callable[[A, B], Later[R]],
         a: Iterable[A],
         b: Iterable[B],
         /,
-        *,
-        return_exceptions: bool,
-        **options: Unpack[Options],
+        **options: Unpack[Catching],
     ) -> FastMap[R | BaseException]: ...
     @overload
     def __call__(
         self,
-        fn: Callable[[A, B, C], Coroutine[Any, Any, R] | R],
+        fn: Callable[[A, B], R],
+        a: Iterable[A],
+        b: Iterable[B],
+        /,
+        **options: Unpack[Catching],
+    ) -> FastMap[R | BaseException]: ...
+    @overload
+    def __call__(
+        self,
+        fn: Callable[[A, B, C], Later[R]],
         a: Iterable[A],
         b: Iterable[B],
         c: Iterable[C],
         /,
-        *,
-        return_exceptions: Literal[False] = ...,
-        **options: Unpack[Options],
+        **options: Unpack[Plain],
     ) -> FastMap[R]: ...
     @overload
     def __call__(
         self,
-        fn: Callable[[A, B, C], Coroutine[Any, Any, R] | R],
+        fn: Callable[[A, B, C], R],
         a: Iterable[A],
         b: Iterable[B],
         c: Iterable[C],
         /,
-        *,
-        return_exceptions: bool,
-        **options: Unpack[Options],
-    ) -> FastMap[R | BaseException]: ...
-    @overload
-    def __call__(
-        self,
-        fn: Callable[[A, B, C, D], Coroutine[Any, Any, R] | R],
-        a: Iterable[A],
-        b: Iterable[B],
-        c: Iterable[C],
-        d: Iterable[D],
-        /,
-        *,
-        return_exceptions: Literal[False] = ...,
-        **options: Unpack[Options],
+        **options: Unpack[Plain],
     ) -> FastMap[R]: ...
     @overload
     def __call__(
         self,
-        fn: Callable[[A, B, C, D], Coroutine[Any, Any, R] | R],
+        fn: Callable[[A, B, C], Later[R]],
         a: Iterable[A],
         b: Iterable[B],
         c: Iterable[C],
-        d: Iterable[D],
         /,
-        *,
-        return_exceptions: bool,
-        **options: Unpack[Options],
+        **options: Unpack[Catching],
     ) -> FastMap[R | BaseException]: ...
     @overload
     def __call__(
         self,
-        fn: Callable[..., Coroutine[Any, Any, R] | R],
+        fn: Callable[[A, B, C], R],
+        a: Iterable[A],
+        b: Iterable[B],
+        c: Iterable[C],
+        /,
+        **options: Unpack[Catching],
+    ) -> FastMap[R | BaseException]: ...
+    @overload
+    def __call__(
+        self,
+        fn: Callable[..., Later[R]],
         a: Iterable[Any],
         b: Iterable[Any],
         c: Iterable[Any],
         d: Iterable[Any],
-        e: Iterable[Any],
         /,
         *more: Iterable[Any],
-        return_exceptions: Literal[False] = ...,
-        **options: Unpack[Options],
+        **options: Unpack[Plain],
     ) -> FastMap[R]: ...
     @overload
     def __call__(
         self,
-        fn: Callable[..., Coroutine[Any, Any, R] | R],
+        fn: Callable[..., R],
         a: Iterable[Any],
         b: Iterable[Any],
         c: Iterable[Any],
         d: Iterable[Any],
-        e: Iterable[Any],
         /,
         *more: Iterable[Any],
-        return_exceptions: bool,
-        **options: Unpack[Options],
-    ) -> FastMap[R | BaseException]: ...
-    @overload
-    def __call__(
-        self,
-        fn: Callable[..., Coroutine[Any, Any, R] | R],
-        a: Iterable[Any],
-        /,
-        *,
-        star: bool | None,
-        return_exceptions: Literal[False] = ...,
-        **options: Unpack[OptionsAndKwstar],
+        **options: Unpack[Plain],
     ) -> FastMap[R]: ...
     @overload
     def __call__(
         self,
-        fn: Callable[..., Coroutine[Any, Any, R] | R],
+        fn: Callable[..., Later[R]],
         a: Iterable[Any],
+        b: Iterable[Any],
+        c: Iterable[Any],
+        d: Iterable[Any],
         /,
-        *,
-        star: bool | None,
-        return_exceptions: bool,
-        **options: Unpack[OptionsAndKwstar],
+        *more: Iterable[Any],
+        **options: Unpack[Catching],
     ) -> FastMap[R | BaseException]: ...
     @overload
     def __call__(
         self,
-        fn: Callable[..., Coroutine[Any, Any, R] | R],
+        fn: Callable[..., R],
         a: Iterable[Any],
+        b: Iterable[Any],
+        c: Iterable[Any],
+        d: Iterable[Any],
         /,
-        *,
-        kwstar: bool,
-        return_exceptions: Literal[False] = ...,
-        **options: Unpack[OptionsAndArgs],
-    ) -> FastMap[R]: ...
-    @overload
-    def __call__(
-        self,
-        fn: Callable[..., Coroutine[Any, Any, R] | R],
-        a: Iterable[Any],
-        /,
-        *,
-        kwstar: bool,
-        return_exceptions: bool,
-        **options: Unpack[OptionsAndArgs],
+        *more: Iterable[Any],
+        **options: Unpack[Catching],
     ) -> FastMap[R | BaseException]: ...
     @overload
     def __call__(
         self,
-        fn: Callable[..., Coroutine[Any, Any, R] | R],
+        fn: Callable[..., Later[R]],
         a: Iterable[Any],
         /,
         *more: Iterable[Any],
-        args: Iterable[Any],
-        return_exceptions: Literal[False] = ...,
-        **options: Unpack[OptionsAndKwargs],
+        **options: Unpack[PlainKwargs],
     ) -> FastMap[R]: ...
     @overload
     def __call__(
         self,
-        fn: Callable[..., Coroutine[Any, Any, R] | R],
+        fn: Callable[..., R],
         a: Iterable[Any],
         /,
         *more: Iterable[Any],
-        args: Iterable[Any],
-        return_exceptions: bool,
-        **options: Unpack[OptionsAndKwargs],
+        **options: Unpack[PlainKwargs],
+    ) -> FastMap[R]: ...
+    @overload
+    def __call__(
+        self,
+        fn: Callable[..., Later[R]],
+        a: Iterable[Any],
+        /,
+        *more: Iterable[Any],
+        **options: Unpack[CatchingKwargs],
     ) -> FastMap[R | BaseException]: ...
     @overload
     def __call__(
         self,
-        fn: Callable[..., Coroutine[Any, Any, R] | R],
+        fn: Callable[..., R],
         a: Iterable[Any],
         /,
         *more: Iterable[Any],
-        kwargs: Mapping[str, Any] | None,
-        return_exceptions: Literal[False] = ...,
-        **options: Unpack[Options],
+        **options: Unpack[CatchingKwargs],
+    ) -> FastMap[R | BaseException]: ...
+    @overload
+    def __call__(
+        self,
+        fn: Callable[..., Later[R]],
+        a: Iterable[Any],
+        /,
+        *more: Iterable[Any],
+        **options: Unpack[PlainArgs],
     ) -> FastMap[R]: ...
     @overload
     def __call__(
         self,
-        fn: Callable[..., Coroutine[Any, Any, R] | R],
+        fn: Callable[..., R],
         a: Iterable[Any],
         /,
         *more: Iterable[Any],
-        kwargs: Mapping[str, Any] | None,
-        return_exceptions: bool,
-        **options: Unpack[Options],
+        **options: Unpack[PlainArgs],
+    ) -> FastMap[R]: ...
+    @overload
+    def __call__(
+        self,
+        fn: Callable[..., Later[R]],
+        a: Iterable[Any],
+        /,
+        *more: Iterable[Any],
+        **options: Unpack[CatchingArgs],
+    ) -> FastMap[R | BaseException]: ...
+    @overload
+    def __call__(
+        self,
+        fn: Callable[..., R],
+        a: Iterable[Any],
+        /,
+        *more: Iterable[Any],
+        **options: Unpack[CatchingArgs],
+    ) -> FastMap[R | BaseException]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[..., Later[R]], a: Iterable[Any], /, **options: Unpack[PlainKwstar]
+    ) -> FastMap[R]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[..., R], a: Iterable[Any], /, **options: Unpack[PlainKwstar]
+    ) -> FastMap[R]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[..., Later[R]], a: Iterable[Any], /, **options: Unpack[CatchingKwstar]
+    ) -> FastMap[R | BaseException]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[..., R], a: Iterable[Any], /, **options: Unpack[CatchingKwstar]
+    ) -> FastMap[R | BaseException]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[..., Later[R]], a: Iterable[Any], /, **options: Unpack[PlainStar]
+    ) -> FastMap[R]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[..., R], a: Iterable[Any], /, **options: Unpack[PlainStar]
+    ) -> FastMap[R]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[..., Later[R]], a: Iterable[Any], /, **options: Unpack[CatchingStar]
+    ) -> FastMap[R | BaseException]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[..., R], a: Iterable[Any], /, **options: Unpack[CatchingStar]
     ) -> FastMap[R | BaseException]: ...
 
 
 def declared(function: Signature) -> Signature:
-    """Give fast_map() its overloads; a type checker also sees that it takes what they say."""
+    """Give fast_map() its overloads; so a type checker also sees that it takes what they say."""
     return function
