@@ -4,7 +4,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping, Sized
-from typing import Any
+from typing import Any, Literal
 
 from . import _core
 from ._checks import (
@@ -18,7 +18,7 @@ from ._checks import (
     check_seconds,
     check_star,
 )
-from ._signature import StartMethod, declared
+from ._signature import declared
 
 Generator.register(_core.FastMap)
 
@@ -47,7 +47,7 @@ def fast_map(
     initializer: Callable[..., object] | None = None,
     initargs: Iterable[Any] = (),
     max_tasks_per_child: int | None = None,
-    start_method: StartMethod = "fork",
+    start_method: Literal["fork", "forkserver"] = "fork",
 ) -> "_core.FastMap[Any]":
     """Call fn on each item in worker processes and threads; yield the results in order.
 

@@ -22,8 +22,6 @@ C = TypeVar("C")
 R = TypeVar("R")
 Later = Coroutine[Any, Any, R]
 
-StartMethod = Literal["fork", "forkserver"]
-
 
 class Options(TypedDict, total=False):
     """What has no part in how fn is called and what is yielded."""
@@ -39,7 +37,7 @@ class Options(TypedDict, total=False):
     initializer: Callable[..., object] | None
     initargs: Iterable[Any]
     max_tasks_per_child: int | None
-    start_method: StartMethod
+    start_method: Literal["fork", "forkserver"]
 
 
 class Plain(Options, total=False):

@@ -40,13 +40,13 @@ def error_lines(report, name):
 
 # A checker takes seconds, or minutes on a machine that does a lot besides.
 @pytest.mark.slow
-@time_limit(600)
+@time_limit(1200)
 def test_sound_calls_are_accepted(report):
     assert not error_lines(report, "accepted.py"), report.stdout + report.stderr
 
 
 @pytest.mark.slow
-@time_limit(600)
+@time_limit(1200)
 def test_wrong_calls_are_refused_where_they_stand(report):
     lines = (CALLS / "refused.py").read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# refused")}
