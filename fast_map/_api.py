@@ -48,8 +48,8 @@ def fast_map(
     initargs: Iterable[Any] = (),
     max_tasks_per_child: int | None = None,
     start_method: Literal["fork", "forkserver"] = "fork",
-) -> "_core.FastMap[Any]":
-    """Call fn on each item in worker processes and threads; yield the results in order.
+) -> _core.FastMap[Any]:
+    """Call fn on each item in processes and threads; yield results in order.
 
     Like the builtin map, with several iterables fn gets one argument of each, and the shortest
     ends it. Work starts at the call. Worker processes are forked, one for each usable CPU; in each
