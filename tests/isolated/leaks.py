@@ -72,7 +72,7 @@ def repeat(case, times):
         case()
 
 
-def warm_up(case):
+def warm_up(case, start):
     """Cheap cases are used often, for they show what caches are still filling."""
     deadline = time.monotonic() + 1
     for number in range(200):
@@ -83,10 +83,11 @@ def warm_up(case):
     repeat(case, 5)
 
 
-case, rounds, uses = CASES[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3])
-start = Footprint.now()
-warm_up(case)
-print(json.dumps(held(start)))
-for _ in range(rounds):
-    repeat(case, uses)
+if __name__ == "__main__":
+    case, rounds, uses = CASES[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3])
+    start = Footprint.now()
+    warm_up(case, start)
     print(json.dumps(held(start)))
+    for _ in range(rounds):
+        repeat(case, uses)
+        print(json.dumps(held(start)))
