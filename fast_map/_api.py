@@ -20,6 +20,7 @@ from ._checks import (
     check_seconds,
     check_star,
 )
+from ._coroutines import is_coroutine_function
 
 Generator.register(_core.FastMap)
 
@@ -56,10 +57,14 @@ def fast_map(
     Like the builtin map, with several iterables fn gets one argument of each, and the shortest
     ends it. Work starts at the call. Worker processes are forked, one for each usable CPU; in each
     a pool of threads grows as long as the calls block and the CPU is idle. So fn may sleep, wait
-    for the network, compute, or all of it.
+    for the network, compute, or all of it. If fn is a coroutine function (async def), each worker
+    runs an event loop instead, and in it many items at once.
 
     Args:
-        fn: What to call. It reaches the workers by fork and need not be picklable.
+        fn: What to call. It reaches the workers by fork and need not be picklable. Its calls are
+            awaited if asyncio.iscoroutinefunction or, from 3.14 on, inspect.iscoroutinefunction
+            says so of it, of what a functools.partial calls, or of its class's __call__. An
+            ordinary function that returns a coroutine does not count.
         *iterables: The input, one or more. Lists, tuples and ranges reach the workers by fork;
             any other iterable, also an infinite one, is read in the background, and its items
             are sent. Results are sent back: what is no plain number, string or small container of
@@ -73,14 +78,16 @@ def fast_map(
         kwargs: Keyword arguments of each call (a mapping); an item's own override them.
         ordered: True: results come in the order of the input. False: each comes as soon as it is
             there, so that a slow item holds up nothing but itself.
-        threads_limit: Most threads over all processes, at least 1. None: as many as the calls can
-            use, up to one per item.
+        threads_limit: Most threads over all processes, at least 1; of a coroutine function, most
+            coroutines. None: as many threads as the calls can use, up to one per item; as many
+            coroutines as buffersize admits.
         procs_limit: Most worker processes. None: the CPUs that this process may use by affinity and
             cgroup quota. There are never more than items or threads_limit. 0: none, but threads of
             this process: nothing is sent, items and results are the objects themselves and an
             exception the one that was raised. A thread can't be ended: one that is in fn when the
             map is closed, or the interpreter exits, leaves when fn returns, if it ever does; until
-            then it keeps fn and the input. Nobody waits longer than a moment for it.
+            then it keeps fn and the input. Nobody waits longer than a moment for it. Coroutine
+            functions need a process.
         buffersize: Most items taken from the input and not yet yielded, at least 1. It also bounds
             how many can run at once. None: 32,768.
         buffer_bytes: Most bytes of arguments and results that lie in shared memory at once, at
@@ -136,6 +143,12 @@ def fast_map(
     exception from an input's iterator follows the results of all items before it. A worker that
     dies gives WorkerCrashed in the place of what it was running.
 
+    Coroutines run in tasks of a new event loop on the worker's main thread, of the kind that the
+    event loop policy makes (so by uvloop, where that is installed as the policy), and in copies of
+    the caller's context. What one raises, CancelledError and SystemExit included, belongs to its
+    item. One that blocks its loop holds up the others of its process. Tasks that it leaves behind
+    are cancelled when all items are done.
+
     Example:
         >>> def area(width, height):
         ...     return width * height
@@ -146,9 +159,10 @@ def fast_map(
         raise TypeError(f"fast_map() argument 1 must be callable, not {type(fn).__name__!r}")
     if not iterables:
         raise TypeError("fast_map() needs at least one iterable after fn")
+    coroutines = is_coroutine_function(fn)
     procs = check_procs(procs_limit)
     if procs == 0:
-        check_local(task_timeout, max_tasks_per_child, start_method)
+        check_local(coroutines, task_timeout, max_tasks_per_child, start_method)
         # As a fork would see them, whatever becomes of the lists meanwhile.
         iterables = tuple(tuple(it) if type(it) is list else it for it in iterables)
     _watch_exit()
@@ -172,6 +186,7 @@ def fast_map(
         task_timeout=check_seconds("task_timeout", task_timeout),
         return_exceptions=check_bool("return_exceptions", return_exceptions),
         ordered=check_bool("ordered", ordered),
+        coroutines=coroutines,
         remote=check_choice("start_method", start_method, ("fork", "forkserver")) != "fork",
     )
     _running.add(weakref.ref(mapped, _running.discard))

@@ -20,9 +20,14 @@ def check_procs(value: int | None) -> int:
 
 
 def check_local(
-    task_timeout: float | None, max_tasks_per_child: int | None, start_method: str
+    coroutines: bool, task_timeout: float | None, max_tasks_per_child: int | None, start_method: str
 ) -> None:
     """Refuse what threads of this process can't do."""
+    if coroutines:
+        raise ValueError(
+            "procs_limit=0 runs fn in threads of this process, but a coroutine function runs in a "
+            "worker's event loop: give a procs_limit of at least 1"
+        )
     refused = {
         "task_timeout": (task_timeout, ", for a thread can't be ended"),
         "max_tasks_per_child": (max_tasks_per_child, ""),

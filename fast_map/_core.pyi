@@ -61,6 +61,7 @@ def start(
     task_timeout: float,
     return_exceptions: bool,
     ordered: bool,
+    coroutines: bool,
     remote: bool,
 ) -> FastMap[Any]: ...
 def serve_nursery(

@@ -134,8 +134,8 @@ fm_board_end(struct fm_board *board)
 /* In an unordered ring no item is the next, and none may wait for another: results wait for results
  * alone, which the consumer takes as they come, and an argument waits no longer than anything is in
  * the ring. */
-static bool
-may_take(const struct fm_board *board, unsigned heap, uint64_t item, uint64_t size)
+bool
+fm_board_may_take(const struct fm_board *board, unsigned heap, uint64_t item, uint64_t size)
 {
     const struct fm_slots_shared *shared = board->slots.shared;
     uint64_t consumed = fm_load_relaxed(&shared->consumed);
@@ -160,7 +160,7 @@ fm_board_reserve(struct fm_board *board, struct fm_heap *heap, uint64_t item, ui
         *bytes = value->as.bytes;
         return FM_STORE_DONE;
     }
-    if (!may_take(board, heap->number, item, size)) {
+    if (!fm_board_may_take(board, heap->number, item, size)) {
         return FM_STORE_FULL;
     }
     if (fm_heap_take(heap, item, size, &offset) < 0) {
@@ -179,7 +179,7 @@ fm_board_await_space(struct fm_board *board, const struct fm_heap *heap, uint64_
 {
     fm_atomic_u32 *ended = &board->slots.shared->ended;
     uint32_t ticket = fm_arena_await_begin(&board->arena);
-    if (!may_take(board, heap->number, item, size) && !fm_load_acquire(ended)) {
+    if (!fm_board_may_take(board, heap->number, item, size) && !fm_load_acquire(ended)) {
         (void)fm_arena_await(&board->arena, ticket, FM_DOORBELL_SLICE);
     }
     fm_arena_await_end(&board->arena);

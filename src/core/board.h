@@ -79,6 +79,9 @@ void fm_board_reclaim(struct fm_board *board, unsigned worker);
 /* Successor of a worker, after fm_heap_init: takes over the heap as the dead worker left it. */
 void fm_board_adopt_heap(struct fm_board *board, struct fm_heap *heap);
 
+/* Whether that would succeed now. */
+bool fm_board_may_take(const struct fm_board *board, unsigned heap, uint64_t item, uint64_t size);
+
 /* Sleeps until that might succeed, for a slice at most; false once the board has ended. */
 bool fm_board_await_space(struct fm_board *board, const struct fm_heap *heap, uint64_t item,
                           uint64_t size);

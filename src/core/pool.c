@@ -270,15 +270,12 @@ note_started_locked(struct fm_pool_thread *thread)
     }
 }
 
-/* The last thread to become idle may be what a leader waits for to see that all is over. */
+/* Releases the lock. The last one to become idle may be what a leader waits for to see that all is
+ * over. */
 static void
-become_idle(struct fm_pool_thread *thread)
+end_active_unlock(struct fm_pool *pool)
 {
-    struct fm_pool *pool = thread->pool;
-    (void)pthread_mutex_lock(&pool->lock);
     fm_pool_set_active_locked(pool, pool->active - 1);
-    pool->idles++;
-    note_started_locked(thread);
     bool ring = pool->active == 0 && pool->led
                 && (is_spent_locked(pool)
                     || fm_load_relaxed(&pool->slots->shared->total) != FM_UNKNOWN_TOTAL);
@@ -286,6 +283,16 @@ become_idle(struct fm_pool_thread *thread)
     if (ring) {
         fm_doorbell_ring(&pool->self->work);
     }
+}
+
+static void
+become_idle(struct fm_pool_thread *thread)
+{
+    struct fm_pool *pool = thread->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->idles++;
+    note_started_locked(thread);
+    end_active_unlock(pool);
 }
 
 void
@@ -347,4 +354,26 @@ fm_pool_wait(struct fm_pool_thread *thread, uint64_t *item)
     bool found = lead(thread, item);
     stop_leading(thread->pool, !found);
     return found;
+}
+
+void
+fm_pool_detach(struct fm_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    fm_pool_set_active_locked(pool, pool->active + 1);
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+void
+fm_pool_complete_detached(struct fm_pool *pool, uint64_t item)
+{
+    struct fm_doorbell *consumer = &pool->slots->shared->consumer;
+    fm_slots_complete(pool->slots, item);
+    uint64_t awaited = fm_slots_awaited(pool->slots, item);
+    fm_fence_seq_cst();
+    if (fm_doorbell_wanted(consumer) == awaited) {
+        (void)fm_doorbell_answer(consumer, awaited);
+    }
+    (void)pthread_mutex_lock(&pool->lock);
+    end_active_unlock(pool);
 }

@@ -52,6 +52,12 @@ struct fm_pool_thread {
     struct fm_pool_thread *next_thread; /* constant once the thread is in the list */
 };
 
+/* An item that has run for longer than the task_timeout. */
+struct fm_overdue {
+    uint64_t item;
+    pid_t tid; /* the thread that is in it; 0 for none */
+};
+
 /* What the pool asks of the layer above; all are called without any lock. */
 struct fm_pool_hooks {
     /* A new thread's work: loops over fm_pool_wait until that says false. */
@@ -61,6 +67,10 @@ struct fm_pool_hooks {
     void (*leave)(void *context, int status);
     /* Whether some thread that runs an item keeps all others from running. With a task_timeout. */
     bool (*is_hogged)(void *context);
+    /* Both NULL, unless items are detached from the threads that claimed them: finds an item that
+     * has run for too long, if there is one; writes the stack of one that no thread is in. */
+    bool (*find_overdue)(void *context, struct fm_overdue *found);
+    void (*write_stack)(void *context, uint64_t item);
     void *context;
 };
 
@@ -95,7 +105,8 @@ struct fm_pool {
     bool supervisor_asleep;        /* under lock: the supervisor needs a kick */
     unsigned threads;              /* under lock: all that were started */
     unsigned starting;             /* under lock: those that haven't reached an item yet */
-    unsigned active;               /* under lock: those that aren't idle; copied to the roster */
+    unsigned active;               /* under lock: those that aren't idle, and the detached items;
+                                    * copied to the roster */
     uint64_t idles;                /* under lock: how often a thread became idle */
     uint64_t budget;               /* under lock: items that may still be reserved, if is_mortal */
 
@@ -226,6 +237,14 @@ fm_pool_complete(struct fm_pool_thread *thread, uint64_t item)
     fm_slots_complete(thread->pool->slots, item);
     thread->finished = fm_slots_awaited(thread->pool->slots, item);
 }
+
+/* ---- items that run apart from the thread that claimed them, many at a time ---- */
+
+/* The thread's item counts as one more that is active, and the thread may go on to its next. */
+void fm_pool_detach(struct fm_pool *pool);
+
+/* Such an item's result is in its slot. Any thread may call this. */
+void fm_pool_complete_detached(struct fm_pool *pool, uint64_t item);
 
 /* ---- what the parts of the pool (pool.c, pool_batch.c, pool_threads.c) offer each other ---- */
 

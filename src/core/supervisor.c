@@ -38,13 +38,17 @@ leave(struct fm_pool *pool, int status)
 
 /* Makes the thread write its stack, wherever it is and whoever has the GIL, and reads that. */
 static void
-take_stack(struct fm_pool *pool, pid_t tid, struct fm_last_words *words)
+take_stack(struct fm_pool *pool, const struct fm_overdue *overdue, struct fm_last_words *words)
 {
     words->size = 0;
     if (pool->stack_fd < 0) {
         return;
     }
-    fm_process_signal_thread(tid, pool->stack_signal);
+    if (overdue->tid != 0) {
+        fm_process_signal_thread(overdue->tid, pool->stack_signal);
+    } else {
+        pool->hooks.write_stack(pool->hooks.context, overdue->item);
+    }
     for (int waited = 0; waited < STACK_MOST_MS; waited++) {
         struct pollfd parent = {.fd = pool->parent_pidfd, .events = POLLIN};
         (void)poll(&parent, 1, 1);
@@ -56,26 +60,41 @@ take_stack(struct fm_pool *pool, pid_t tid, struct fm_last_words *words)
     }
 }
 
-/* An item that runs for too long can only be ended with its process. If one item keeps the others of
- * the process from running, it is to blame for all that are late, once it is late itself. */
-static void
-end_overdue(struct fm_pool *pool)
+/* If one item keeps the others of the process from running, it is to blame for all that are late,
+ * once it is late itself. */
+static bool
+find_overdue(struct fm_pool *pool, struct fm_overdue *found)
 {
     if (fm_pool_find_overdue(pool, fm_clock_now(), false) == NULL) {
-        return;
+        return false;
     }
     bool hogged = pool->hooks.is_hogged(pool->hooks.context);
     /* That took a while: the item may be done by now, and another one must not pay for it. */
     int64_t now = fm_clock_now();
     struct fm_pool_thread *thread = fm_pool_find_overdue(pool, now, hogged);
-    uint64_t item = thread != NULL ? fm_load_relaxed(&thread->running) : FM_NO_ITEM;
-    if (item == FM_NO_ITEM
+    found->item = thread != NULL ? fm_load_relaxed(&thread->running) : FM_NO_ITEM;
+    if (found->item == FM_NO_ITEM
         || now - (int64_t)fm_load_relaxed(&thread->since) <= pool->task_timeout) {
+        return false;
+    }
+    found->tid = thread->tid;
+    return true;
+}
+
+/* An item that runs for too long can only be ended with its process. */
+static void
+end_overdue(struct fm_pool *pool)
+{
+    struct fm_overdue overdue;
+    bool found = pool->hooks.find_overdue != NULL
+                     ? pool->hooks.find_overdue(pool->hooks.context, &overdue)
+                     : find_overdue(pool, &overdue);
+    if (!found) {
         return;
     }
     struct fm_last_words *words = &pool->roster->last_words[pool->worker];
-    words->item = item + 1;
-    take_stack(pool, thread->tid, words);
+    words->item = overdue.item + 1;
+    take_stack(pool, &overdue, words);
     leave(pool, FM_EXIT_OVERDUE);
 }
 

@@ -30,6 +30,10 @@ fm_codec_reserve(struct fm_engine *engine, uint64_t item, uint64_t size, struct 
                          (unsigned long long)size);
             return FM_ENCODE_FAILED;
         }
+        if (engine->never_waits) {
+            engine->refused_size = size;
+            return FM_ENCODE_REFUSED;
+        }
         bool goes_on;
         Py_BEGIN_ALLOW_THREADS
         goes_on = engine->await_space(engine, item, size);

@@ -33,8 +33,11 @@ struct fm_engine {
     bool is_successor; /* in a worker: the nursery forked it, in the place of one that died */
     bool is_local;     /* no workers, but threads of this process: values are references */
     bool may_rerun;    /* an item may be run again, and must find its argument as it was */
-    sigset_t signals;  /* the mask of the thread that forked, for the workers */
-    bool running;      /* workers were forked and not yet stopped */
+    bool
+        never_waits; /* in a worker: its one thread runs many items, and no result may hold it up */
+    uint64_t refused_size; /* in such a worker: of the last result that there was no room for */
+    sigset_t signals;      /* the mask of the thread that forked, for the workers */
+    bool running;          /* workers were forked and not yet stopped */
     struct fm_board_fds board_fds; /* until the nursery of a fork server has them; else -1 */
     /* How a thread waits for room in the arena: fm_board_await_space, or something around it. Called
      * without the GIL. */

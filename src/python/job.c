@@ -122,6 +122,7 @@ fm_job_new(PyObject *module, PyObject *iterables, const struct fm_job_options *o
     job->task_timeout = options->task_timeout;
     job->return_exceptions = options->return_exceptions;
     job->unordered = options->unordered;
+    job->runs_coroutines = options->coroutines;
     if (fm_source_init(&job->source, iterables, !options->remote) < 0
         || (job->source.total > 0 && start(job, options) < 0)) {
         fm_job_stop(job);

@@ -32,6 +32,7 @@ struct fm_job_options {
     double task_timeout;          /* seconds that an item may run; 0: no limit */
     bool return_exceptions;       /* an item's error takes its place among the results */
     bool unordered;               /* results come as they are done */
+    bool coroutines;              /* what the function returns is to be awaited */
     bool local;                   /* no workers, but threads of this process */
     bool remote;                  /* workers come from a fork server, and inherit nothing */
 };
@@ -54,6 +55,7 @@ struct fm_job {
     double task_timeout;
     bool return_exceptions;
     bool unordered;
+    bool runs_coroutines;          /* the callable is a coroutine function: coroutines.h */
     struct fm_placement placement; /* parent, if unordered */
     bool ended_at_exit;            /* of the interpreter; with the GIL */
 

@@ -1,4 +1,5 @@
 /* fast_map._core: the extension module. */
+#include "coroutines.h"
 #include "generator.h"
 #include "process.h"
 #include "view.h"
@@ -33,6 +34,7 @@ start(PyObject *module, PyObject *arguments, PyObject *named)
         "task_timeout",
         "return_exceptions",
         "ordered",
+        "coroutines",
         "remote",
         NULL,
     };
@@ -44,14 +46,15 @@ start(PyObject *module, PyObject *arguments, PyObject *named)
     long long procs_limit;
     int return_exceptions;
     int ordered;
+    int coroutines;
     int remote;
     if (!PyArg_ParseTupleAndKeywords(
-            arguments, named, "OO!$nipO!O!OO!KLKKKKKdppp:start", names, &options.function,
+            arguments, named, "OO!$nipO!O!OO!KLKKKKKdpppp:start", names, &options.function,
             &PyTuple_Type, &iterables, &length, &options.star, &kwstar, &PyTuple_Type,
             &options.args, &PyDict_Type, &options.kwargs, &options.initializer, &PyTuple_Type,
             &options.initargs, &numbers[0], &procs_limit, &numbers[1], &numbers[2], &numbers[3],
             &numbers[4], &numbers[5], &options.task_timeout, &return_exceptions, &ordered,
-            &remote)) {
+            &coroutines, &remote)) {
         return NULL;
     }
     options.kwstar = kwstar;
@@ -66,6 +69,7 @@ start(PyObject *module, PyObject *arguments, PyObject *named)
     options.length = length >= 0 ? (uint64_t)length : FM_UNKNOWN_TOTAL;
     options.return_exceptions = return_exceptions;
     options.unordered = !ordered;
+    options.coroutines = coroutines;
     options.remote = remote;
     return fm_generator_new(module, iterables, &options, length);
 }
@@ -117,6 +121,9 @@ static const struct import imports[] = {
     IMPORT("fast_map._errors", "make_timeout_error", make_timeout_error),
     IMPORT("fast_map._errors", "make_exit_error", make_exit_error),
     IMPORT("fast_map._errors", "explain_decoding_error", explain_decoding_error),
+    IMPORT("fast_map._coroutines", "open_event_loop", open_event_loop),
+    IMPORT("fast_map._coroutines", "close_event_loop", close_event_loop),
+    IMPORT("fast_map._coroutines", "write_stack", write_coroutine_stack),
     IMPORT("fast_map._worker", "set_up_worker", set_up_worker),
     IMPORT("fast_map._worker", "set_up_thread", set_up_thread),
     IMPORT("fast_map._worker", "enter_local_thread", enter_local_thread),
@@ -184,7 +191,8 @@ execute(PyObject *module)
         return -1;
     }
     state->view_type = make_type(module, &fm_view_spec);
-    return state->view_type != NULL ? 0 : -1;
+    state->coroutine_type = make_type(module, &fm_coroutine_spec);
+    return state->view_type != NULL && state->coroutine_type != NULL ? 0 : -1;
 }
 
 static int
@@ -196,6 +204,7 @@ traverse(PyObject *module, visitproc visit, void *arg)
     }
     Py_VISIT(state->generator_type);
     Py_VISIT(state->view_type);
+    Py_VISIT(state->coroutine_type);
     return 0;
 }
 
@@ -211,6 +220,7 @@ clear(PyObject *module)
     Py_CLEAR(state->loads_keywords);
     Py_CLEAR(state->generator_type);
     Py_CLEAR(state->view_type);
+    Py_CLEAR(state->coroutine_type);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 struct fm_state {
     PyTypeObject *generator_type; /* FastMap */
     PyTypeObject *view_type;      /* memory of the arena as Python sees it; view.h */
+    PyTypeObject *coroutine_type; /* what an event loop runs for an item; coroutines.h */
 
     PyObject *pickle_dumps;
     PyObject *pickle_loads;
@@ -25,6 +26,11 @@ struct fm_state {
     PyObject *make_timeout_error;
     PyObject *make_exit_error;
     PyObject *explain_decoding_error;
+
+    /* Python functions of fast_map._coroutines. */
+    PyObject *open_event_loop;
+    PyObject *close_event_loop;
+    PyObject *write_coroutine_stack;
 
     /* Python functions of fast_map._worker. */
     PyObject *set_up_worker;

@@ -25,7 +25,9 @@ call_inherited(struct fm_job *job, uint64_t item, PyObject **subject)
     if (fm_source_get(&job->source, number, arguments + 1) == 0) {
         size_t flagged = (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET;
         result = fm_call_item(&job->call, arguments + 1, flagged);
-        *subject = result == NULL ? Py_NewRef(arguments[1]) : NULL;
+        /* A coroutine may still fail. */
+        bool may_need = result == NULL || job->runs_coroutines;
+        *subject = may_need ? Py_NewRef(arguments[1]) : NULL;
         for (Py_ssize_t i = 1; i <= count; i++) {
             Py_DECREF(arguments[i]);
         }
@@ -69,45 +71,69 @@ call_fed(struct fm_worker *worker, uint64_t item, PyObject **subject, PyObject *
 }
 
 static bool
-store(struct fm_worker *worker, uint64_t item, PyObject *result, PyObject *subject,
-      enum fm_stage stage)
+store_error(struct fm_worker *worker, uint64_t item, enum fm_stage stage, PyObject *subject)
 {
-    struct fm_state *state = worker->job->state;
     struct fm_value *value = &fm_slots_at(&worker->engine->board.slots, item)->value;
-    if (result != NULL) {
-        value->outcome = FM_OUTCOME_RESULT;
-        enum fm_encode_result encoded = fm_codec_encode(state, worker->engine, item, result, value);
-        if (encoded != FM_ENCODE_FAILED) {
-            return encoded == FM_ENCODE_DONE;
-        }
-        stage = FM_STAGE_SEND_RESULT;
-        subject = result;
+    return fm_errors_store(worker->job->state, worker->engine, item, stage, subject, value);
+}
+
+/* Where an item that has no result got to. */
+static enum fm_stage
+failed_stage(const struct fm_worker *worker, const struct fm_task *task)
+{
+    if (worker->initializer_error != NULL) {
+        return FM_STAGE_INITIALIZE;
     }
-    return fm_errors_store(state, worker->engine, item, stage, subject, value);
+    return task->subject == NULL ? FM_STAGE_READ_ARGUMENT : FM_STAGE_CALL;
+}
+
+PyObject *
+fm_task_call(struct fm_worker *worker, uint64_t item, struct fm_task *task)
+{
+    *task = (struct fm_task){0};
+    if (worker->initializer_error != NULL) {
+        fm_errors_raise(Py_NewRef(worker->initializer_error));
+        return NULL;
+    }
+    return worker->job->source.inherited ? call_inherited(worker->job, item, &task->subject)
+                                         : call_fed(worker, item, &task->subject, &task->root);
+}
+
+bool
+fm_task_store(struct fm_worker *worker, uint64_t item, const struct fm_task *task, PyObject *result)
+{
+    struct fm_value *value = &fm_slots_at(&worker->engine->board.slots, item)->value;
+    if (result == NULL) {
+        return store_error(worker, item, failed_stage(worker, task), task->subject);
+    }
+    value->outcome = FM_OUTCOME_RESULT;
+    enum fm_encode_result encoded =
+        fm_codec_encode(worker->job->state, worker->engine, item, result, value);
+    if (encoded == FM_ENCODE_FAILED) {
+        return store_error(worker, item, FM_STAGE_SEND_RESULT, result);
+    }
+    return encoded == FM_ENCODE_DONE;
+}
+
+void
+fm_task_end(struct fm_worker *worker, uint64_t item, struct fm_task *task)
+{
+    Py_CLEAR(task->subject);
+    if (!worker->job->source.inherited) {
+        settle_root(fm_slots_argument(&worker->engine->board.slots, item), task->root);
+    }
 }
 
 bool
 fm_task_run(struct fm_worker *worker, uint64_t item)
 {
-    PyObject *subject = NULL;
-    PyObject *root = NULL;
-    if (worker->initializer_error != NULL) {
-        fm_errors_raise(Py_NewRef(worker->initializer_error));
-        return store(worker, item, NULL, NULL, FM_STAGE_INITIALIZE);
-    }
-    bool fed = !worker->job->source.inherited;
-    PyObject *result = fed ? call_fed(worker, item, &subject, &root)
-                           : call_inherited(worker->job, item, &subject);
+    struct fm_task task;
+    PyObject *result = fm_task_call(worker, item, &task);
     if (worker->engine->is_local && fm_engine_is_foreign(worker->engine)) {
         return false; /* The callable has forked, and this is the child, whose ring it isn't. */
     }
-    /* Where there is no result, `subject` says whether it got as far as the call. */
-    enum fm_stage stage = subject == NULL ? FM_STAGE_READ_ARGUMENT : FM_STAGE_CALL;
-    bool stored = store(worker, item, result, subject, stage);
+    bool stored = fm_task_store(worker, item, &task, result);
     Py_XDECREF(result);
-    Py_XDECREF(subject);
-    if (fed) {
-        settle_root(fm_slots_argument(&worker->engine->board.slots, item), root);
-    }
+    fm_task_end(worker, item, &task);
     return stored;
 }

@@ -1,6 +1,7 @@
 #include "worker.h"
 
 #include "compat.h"
+#include "coroutines.h"
 #include "supervisor.h"
 #include "task.h"
 #include "thread.h"
@@ -256,8 +257,24 @@ set_up(struct fm_worker *worker)
 {
     set_up_pool(worker);
     int result = set_up_process(worker);
+    if (result == 0 && worker->job->runs_coroutines) {
+        result = fm_coroutines_open(worker);
+    }
     result = result == 0 ? fm_pool_init(&worker->pool) : result;
     return result == 0 ? fm_supervisor_start(&worker->pool) : result;
+}
+
+/* Until no item will ever come, or the system does not grant what that takes. */
+static int
+run(struct fm_worker *worker)
+{
+    if (worker->coroutines != NULL) {
+        return fm_coroutines_run(worker);
+    }
+    (void)PyEval_SaveThread();
+    run_items(worker, &worker->pool.main_thread, worker->main_thread);
+    PyEval_RestoreThread(worker->main_thread);
+    return 0;
 }
 
 _Noreturn void
@@ -272,13 +289,13 @@ fm_worker_run(struct fm_engine *engine, unsigned number, void *context)
         fm_board_adopt_heap(&engine->board, &engine->heap);
     }
     int result = set_up(&worker);
+    if (result == 0) {
+        fm_worker_call_initializer(&worker);
+        result = run(&worker);
+    }
     if (result < 0) {
         fm_store_relaxed(&worker.pool.self->setup_error, (uint32_t)-result);
         leave(&worker, EXIT_NO_RESOURCES);
     }
-    fm_worker_call_initializer(&worker);
-    (void)PyEval_SaveThread();
-    run_items(&worker, &worker.pool.main_thread, worker.main_thread);
-    PyEval_RestoreThread(worker.main_thread);
     leave(&worker, fm_pool_is_spent(&worker.pool) ? FM_EXIT_SPENT : 0);
 }
