@@ -24,6 +24,7 @@ if _util.find_spec("fast_map._core") is None:
     )
 
 from ._api import fast_map
+from ._callbacks import fast_map_async
 from ._core import FastMap
 from ._errors import RemoteError, RemoteTraceback, TaskTimeout, WorkerCrashed
 
@@ -34,6 +35,7 @@ __all__ = [
     "TaskTimeout",
     "WorkerCrashed",
     "fast_map",
+    "fast_map_async",
 ]
 
 

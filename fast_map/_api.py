@@ -1,6 +1,7 @@
 """The public function: it checks its arguments and leaves the rest to the extension."""
 
 import atexit
+import operator
 import sys
 import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping, Sized
@@ -19,8 +20,10 @@ from ._checks import (
     check_procs,
     check_seconds,
     check_star,
+    check_total,
 )
 from ._coroutines import is_coroutine_function
+from ._progress import check_progress, make_bar
 
 Generator.register(_core.FastMap)
 
@@ -51,6 +54,9 @@ def fast_map(
     initargs: Iterable[Any] = (),
     max_tasks_per_child: int | None = None,
     start_method: Literal["fork", "forkserver"] = "fork",
+    progress: bool | str = False,
+    total: int | None = None,
+    tasks_count_estimate: int | None = None,
 ) -> "_core.FastMap[Any]":
     """Call fn on each item in worker processes and threads; yield the results in order.
 
@@ -120,16 +126,25 @@ def fast_map(
             read in the background and sent; and a script must start its work below
             if __name__ == "__main__":. The first such call starts the server, which takes about
             0.1 seconds.
+        progress: True, or a description: tqdm draws a bar on stderr, or in a notebook, while the
+            results are taken or waited for. It counts items that are finished, also those that
+            wait for one before them. Where stderr is no terminal it is a line every ten seconds
+            and at the end. Needs pip install fast_map[progress].
+        total: Number of items that the bar shows, at least 0. None: the input's length, if it has
+            one. It changes nothing else.
+        tasks_count_estimate: Another name of total.
 
     Returns:
-        A FastMap: a generator over the results. Closing it, dropping it or leaving its with block
-        ends the workers.
+        A FastMap: a generator over the results, and an asynchronous iterator. Closing it, dropping
+        it or leaving its with block ends the workers.
 
     Raises:
-        TypeError: An argument is not of the type that is said here.
+        TypeError: An argument is not of the type that is said here, or total was given under both
+            names.
         ValueError: A limit is out of range, star or kwstar is given with several iterables, or
             start_method is neither of the two, or procs_limit=0 comes with an option that needs
             processes.
+        ImportError: A bar is wanted, and tqdm is not installed.
         OSError: The system grants no process, or no shared memory.
         pickle.PicklingError, pickle.UnpicklingError: With "forkserver", fn or what goes with it
             can't be sent.
@@ -148,6 +163,12 @@ def fast_map(
     the caller's context. What one raises, CancelledError and SystemExit included, belongs to its
     item. One that blocks its loop holds up the others of its process. Tasks that it leaves behind
     are cancelled when all items are done.
+    In an event loop, asyncio's or another that has add_reader, use async for: the loop goes on
+    while it waits, and gets a turn every few milliseconds where results are always there. If the
+    task is cancelled while it waits for a result, that ends the map; so asyncio.timeout() and
+    wait_for() around one result end it too. async with and aclose() end the map without blocking
+    the loop, as its regular end does; dropping it, as break does, may block for the moment that the
+    workers need.
 
     Example:
         >>> def area(width, height):
@@ -165,6 +186,8 @@ def fast_map(
         check_local(coroutines, task_timeout, max_tasks_per_child, start_method)
         # As a fork would see them, whatever becomes of the lists meanwhile.
         iterables = tuple(tuple(it) if type(it) is list else it for it in iterables)
+    check_progress(progress)
+    shown_total = check_total(total, tasks_count_estimate)
     _watch_exit()
     mapped = _core.start(
         fn,
@@ -190,10 +213,25 @@ def fast_map(
         remote=check_choice("start_method", start_method, ("fork", "forkserver")) != "fork",
     )
     _running.add(weakref.ref(mapped, _running.discard))
+    if progress is not False:
+        _show_progress(mapped, progress, shown_total)
     return mapped
 
 
 fast_map.__module__ = "fast_map"
+
+
+def _show_progress(mapped: "_core.FastMap[Any]", progress: bool | str, total: int | None) -> None:
+    """After the fork, so that no worker has a copy of what the bar writes."""
+    try:
+        if total is None and (length := operator.length_hint(mapped, -1)) >= 0:
+            total = length
+        show = make_bar(progress, total)
+    except BaseException:
+        mapped.close()
+        raise
+    if show is not None:
+        mapped._set_progress(show)
 
 
 def _length(iterables: tuple[Iterable[Any], ...]) -> int:

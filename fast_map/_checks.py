@@ -53,6 +53,17 @@ def check_int(name: str, value: int, least: int, also: str = "") -> int:
     return number
 
 
+def check_total(total: int | None, estimate: int | None) -> int | None:
+    """The two names of one option."""
+    if total is not None and estimate is not None:
+        raise TypeError("total and tasks_count_estimate are the same: give one of them")
+    if total is not None:
+        return check_int("total", total, 0, " or None")
+    if estimate is not None:
+        return check_int("tasks_count_estimate", estimate, 0, " or None")
+    return None
+
+
 def check_seconds(name: str, value: float | None) -> float:
     """A number of more than 0, or None, which becomes 0."""
     if value is None:

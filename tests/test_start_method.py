@@ -311,3 +311,15 @@ def test_a_coroutine_that_blocks_its_loop_times_out():
     assert isinstance(error, TaskTimeout)
     # Nothing of the event loop, nor of the process that the worker was forked from.
     assert [line.rpartition(" ")[2] for line in error.stack.splitlines()] == ["block_at_five"]
+
+
+def test_an_event_loop_is_woken_by_workers_that_did_not_inherit_its_descriptor():
+    async def collect():
+        return [result async for result in remote(nap_and_square, range(20), threads_limit=4)]
+
+    assert asyncio.run(collect()) == [number * number for number in range(20)]
+
+
+def nap_and_square(number):
+    time.sleep(0.01)
+    return number * number

@@ -3,6 +3,7 @@
 #include "shm.h"
 
 #include <errno.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 static size_t
@@ -32,6 +33,27 @@ set_view(struct fm_board *board, const struct fm_board_options *options)
                     fm_slots_capacity(options->buffersize), options->inherited, options->unordered);
 }
 
+/* 0 or -errno, and then the board has been unmapped. */
+static int
+open_consumer_fd(struct fm_board *board, struct fm_board_fds *fds)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0) {
+        int error = errno;
+        if (fds != NULL) {
+            (void)close(fds->board);
+            (void)close(fds->arena);
+        }
+        fm_board_unmap(board);
+        return -error;
+    }
+    board->slots.consumer_fd = fd;
+    if (fds != NULL) {
+        fds->consumer = fd;
+    }
+    return 0;
+}
+
 int
 fm_board_map(struct fm_board *board, const struct fm_board_options *options,
              struct fm_board_fds *fds)
@@ -57,7 +79,7 @@ fm_board_map(struct fm_board *board, const struct fm_board_options *options,
     set_view(board, options);
     fm_roster_init(&board->roster);
     fm_slots_init(&board->slots, options->buffersize, options->total);
-    return 0;
+    return open_consumer_fd(board, fds);
 }
 
 int
@@ -74,12 +96,16 @@ fm_board_attach(struct fm_board *board, const struct fm_board_options *options,
         return result;
     }
     set_view(board, options);
+    board->slots.consumer_fd = fds->consumer;
     return 0;
 }
 
 void
 fm_board_unmap(struct fm_board *board)
 {
+    if (board->slots.consumer_fd >= 0) {
+        (void)close(board->slots.consumer_fd);
+    }
     fm_arena_unmap(&board->arena);
     fm_shm_unmap(board->memory, board->size);
 }
@@ -127,7 +153,7 @@ fm_board_end(struct fm_board *board)
     fm_store_seq_cst(&board->slots.shared->ended, 1);
     fm_roster_call_all(&board->roster);
     fm_doorbell_ring(&board->slots.shared->feeder);
-    fm_doorbell_ring(&board->slots.shared->consumer);
+    fm_slots_ring_consumer(&board->slots);
     fm_arena_call_waiters(&board->arena);
 }
 

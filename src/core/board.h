@@ -24,6 +24,7 @@ struct fm_board_options {
 struct fm_board_fds {
     int board;
     int arena;
+    int consumer; /* slots.consumer_fd, which the board closes itself */
 };
 
 struct fm_board {

@@ -367,13 +367,9 @@ fm_pool_detach(struct fm_pool *pool)
 void
 fm_pool_complete_detached(struct fm_pool *pool, uint64_t item)
 {
-    struct fm_doorbell *consumer = &pool->slots->shared->consumer;
     fm_slots_complete(pool->slots, item);
-    uint64_t awaited = fm_slots_awaited(pool->slots, item);
     fm_fence_seq_cst();
-    if (fm_doorbell_wanted(consumer) == awaited) {
-        (void)fm_doorbell_answer(consumer, awaited);
-    }
+    fm_slots_call_consumer(pool->slots, fm_slots_awaited(pool->slots, item));
     (void)pthread_mutex_lock(&pool->lock);
     end_active_unlock(pool);
 }

@@ -220,11 +220,8 @@ static inline bool
 fm_pool_next(struct fm_pool_thread *thread, uint64_t *item)
 {
     if (fm_pool_next_reserved(thread, item)) {
-        struct fm_doorbell *consumer = &thread->pool->slots->shared->consumer;
         fm_fence_after_rmw();
-        if (fm_doorbell_wanted(consumer) == thread->finished) {
-            (void)fm_doorbell_answer(consumer, thread->finished);
-        }
+        fm_slots_call_consumer(thread->pool->slots, thread->finished);
         return true;
     }
     return fm_pool_next_batch(thread, item);

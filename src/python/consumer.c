@@ -222,6 +222,42 @@ take_slowly(struct fm_consumer *self, int64_t deadline, PyObject **result)
     return waited;
 }
 
+bool
+fm_consumer_arm(struct fm_consumer *self)
+{
+    struct fm_engine *engine = self->job->engine;
+    if (engine == NULL || fm_engine_is_foreign(engine)) {
+        return false;
+    }
+    struct fm_slots *slots = &engine->board.slots;
+    fm_board_consumed(&engine->board, self->taken);
+    fm_slots_arm_consumer_fd(slots, fm_slots_awaited(slots, self->taken));
+    if (!is_ready(self) && !is_futile(self)) {
+        return true;
+    }
+    fm_doorbell_disarm(&engine->board.slots.shared->consumer);
+    return false;
+}
+
+bool
+fm_consumer_is_ready(struct fm_consumer *self)
+{
+    return is_ready(self);
+}
+
+uint64_t
+fm_consumer_count_finished(struct fm_consumer *self)
+{
+    struct fm_job *job = self->job;
+    if (job->engine == NULL || fm_engine_is_foreign(job->engine)) {
+        return self->taken;
+    }
+    const struct fm_slots *slots = &job->engine->board.slots;
+    return self->taken
+           + (job->unordered ? fm_placement_count_done(&job->placement, slots)
+                             : fm_slots_count_done(slots, self->taken));
+}
+
 enum fm_taken
 fm_consumer_take(struct fm_consumer *self, int64_t deadline, PyObject **result)
 {

@@ -78,6 +78,16 @@ _Noreturn void fm_engine_be_nursery(struct fm_engine *engine, struct fm_state *s
 /* Ends the workers and waits until they are gone; releases the GIL meanwhile. */
 void fm_engine_stop(struct fm_engine *engine);
 
+/* Asks for the same and doesn't wait. The consumer is rung when fm_engine_is_over, from when on
+ * fm_engine_stop does not block. */
+void fm_engine_begin_stop(struct fm_engine *engine);
+
+static inline bool
+fm_engine_is_over(struct fm_engine *engine)
+{
+    return !engine->running || engine->is_local || fm_monitor_is_over(&engine->monitor);
+}
+
 /* The caller is in a forked child of the process that made the engine, which may look at nothing
  * and stop nobody. */
 static inline bool

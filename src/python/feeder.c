@@ -11,9 +11,6 @@
 #include <pthread.h>
 #include <signal.h>
 
-/* How long the end of a job waits for a feeder that stands in the caller's iterator. */
-#define END_GRACE (50 * FM_MILLISECOND)
-
 /* How long the feeder makes way for a thread that wants the GIL. */
 #define YIELD_MOST FM_MILLISECOND
 
@@ -160,11 +157,7 @@ publish_error(struct feeder *feeder, PyObject *object)
     }
     fm_slots_publish_done(slots, item);
     announce(feeder);
-    struct fm_doorbell *consumer = &slots->shared->consumer;
-    uint64_t awaited = fm_slots_awaited(slots, item);
-    if (fm_doorbell_wanted(consumer) == awaited) {
-        (void)fm_doorbell_answer(consumer, awaited);
-    }
+    fm_slots_call_consumer(slots, fm_slots_awaited(slots, item));
 }
 
 static void
@@ -220,7 +213,7 @@ end_input(struct fm_engine *engine, uint64_t positions)
 {
     fm_slots_finish(&engine->board.slots, positions);
     fm_roster_call_all(&engine->board.roster);
-    fm_doorbell_ring(&engine->board.slots.shared->consumer);
+    fm_slots_ring_consumer(&engine->board.slots);
 }
 
 /* Reads the input to its end, or until the job ends. */
@@ -290,10 +283,14 @@ run_feeder(void *argument)
     PyEval_AcquireThread(thread);
     fm_moderation_init(&feeder.moderation);
     feed_all(&feeder);
-    /* The iterators go here: closing a generator may need the thread that ran it. */
-    fm_source_fini(&job->source);
+    /* The iterators go here: closing a generator may need the thread that ran it. What is inherited is
+     * still read by local threads. */
+    if (!job->source.inherited) {
+        fm_source_fini(&job->source);
+    }
     block_signals();
     say_done(job);
+    fm_slots_ring_consumer(&job->engine->board.slots);
     fm_job_unref(job);
     PyThreadState_Clear(thread);
     PyThreadState_DeleteCurrent();
@@ -316,18 +313,25 @@ fm_feeder_start(struct fm_job *job)
     return 0;
 }
 
+int64_t
+fm_feeder_grace_left(struct fm_job *job)
+{
+    /* Pairs with the release in say_done. */
+    if (!job->feeder_started || fm_load_acquire(&job->feeder_done)) {
+        return 0;
+    }
+    return fm_job_grace_left(job);
+}
+
 void
 fm_feeder_wait(struct fm_job *job)
 {
-    Py_BEGIN_ALLOW_THREADS
-    int64_t deadline = fm_clock_now() + END_GRACE;
-    int64_t left = END_GRACE;
-    /* Pairs with the release in run_feeder. */
-    while (fm_load_acquire(&job->feeder_done) == 0 && left > 0) {
-        (void)fm_futex_wait(&job->feeder_done, 0, left);
-        left = deadline - fm_clock_now();
+    int64_t left;
+    while ((left = fm_feeder_grace_left(job)) > 0) {
+        Py_BEGIN_ALLOW_THREADS(void)
+        fm_futex_wait(&job->feeder_done, 0, left);
+        Py_END_ALLOW_THREADS
     }
-    Py_END_ALLOW_THREADS
     if (fm_load_acquire(&job->feeder_done) != 0 && fm_load_relaxed(&job->feeder_failed) == 1) {
         fm_store_relaxed(&job->feeder_failed, 0);
         fm_job_unref(job);

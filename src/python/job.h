@@ -58,6 +58,7 @@ struct fm_job {
     bool runs_coroutines;          /* the callable is a coroutine function: coroutines.h */
     struct fm_placement placement; /* parent, if unordered */
     bool ended_at_exit;            /* of the interpreter; with the GIL */
+    int64_t grace_end;             /* until when its end waits; 0: it has not begun. With the GIL */
 
     /* Fed input only; all with the GIL. */
     PyObject *input_error;    /* what the iterator raised, to be raised after the last item */
@@ -95,11 +96,21 @@ void fm_job_unref(struct fm_job *job);
  * in the caller's iterator, nor local threads in the callable. */
 void fm_job_stop(struct fm_job *job);
 
+/* Asks for the same and doesn't wait. */
+void fm_job_begin_stop(struct fm_job *job);
+
+/* Nanoseconds that the end of the job still waits for threads that may be in code of the caller's,
+ * from the first call on. */
+int64_t fm_job_grace_left(struct fm_job *job);
+
 /* For the files of the job. */
 struct fm_job *fm_job_allocate(PyObject *module);
 void fm_job_set_initializer(struct fm_job *job, PyObject *initializer, PyObject *initargs);
 int fm_job_start_remote(struct fm_job *job, const struct fm_board_options *board,
                         const struct fm_job_options *options);
+
+/* The input has ended: raises what its iterator did, if that was the reason. */
+void fm_job_raise_input_error(struct fm_job *job);
 
 /* Worker: threads that worker `worker` may have. */
 unsigned fm_job_threads_of(const struct fm_job *job, unsigned worker);

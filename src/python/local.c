@@ -8,8 +8,8 @@
 
 #include <errno.h>
 
-/* How long the end of a job waits for threads that are inside the callable. */
-#define END_GRACE (50 * FM_MILLISECOND)
+/* How often to look whether all threads have left, where nobody may sleep until then. */
+#define END_LOOK FM_MILLISECOND
 
 static void
 call_and_clear(PyObject *done)
@@ -156,15 +156,27 @@ fm_local_start(struct fm_job *job)
     return fm_pool_add_threads(&worker->pool, 1) == 1 ? 0 : set_start_error(EAGAIN);
 }
 
+int64_t
+fm_local_grace_left(struct fm_job *job)
+{
+    /* One is the supervisor, which leaves at once. */
+    if (job->local == NULL || fm_load_seq_cst(&job->local->pool.present) <= 1) {
+        return 0;
+    }
+    int64_t left = fm_job_grace_left(job);
+    return left < END_LOOK ? left : END_LOOK;
+}
+
 void
 fm_local_stop(struct fm_job *job)
 {
     bool last;
     struct fm_pool *pool = &job->local->pool;
+    int64_t grace = fm_job_grace_left(job);
     Py_BEGIN_ALLOW_THREADS
     fm_supervisor_join(pool);
     last = fm_pool_leave(pool);
-    fm_pool_await_empty(pool, END_GRACE);
+    fm_pool_await_empty(pool, grace);
     Py_END_ALLOW_THREADS
     if (last) {
         fm_job_unref(job);

@@ -1,4 +1,5 @@
 /* fast_map._core: the extension module. */
+#include "async.h"
 #include "coroutines.h"
 #include "generator.h"
 #include "process.h"
@@ -81,9 +82,9 @@ serve_nursery(PyObject *module, PyObject *arguments)
     PyObject *recipe;
     struct fm_engine_fds fds;
     int ready_fd;
-    if (PyArg_ParseTuple(arguments, "OO!(iiiii)i:serve_nursery", &payload, &PyTuple_Type, &recipe,
-                         &fds.board.board, &fds.board.arena, &fds.parent_pidfd, &fds.close_fd,
-                         &fds.nursery_fd, &ready_fd)) {
+    if (PyArg_ParseTuple(arguments, "OO!(iiiiii)i:serve_nursery", &payload, &PyTuple_Type, &recipe,
+                         &fds.board.board, &fds.board.arena, &fds.board.consumer, &fds.parent_pidfd,
+                         &fds.close_fd, &fds.nursery_fd, &ready_fd)) {
         fm_job_serve(module, payload, recipe, &fds, ready_fd);
     }
     return NULL;
@@ -190,9 +191,13 @@ execute(PyObject *module)
     if (state->generator_type == NULL || PyModule_AddType(module, state->generator_type) < 0) {
         return -1;
     }
+    state->awaitable_type = make_type(module, &fm_awaitable_spec);
     state->view_type = make_type(module, &fm_view_spec);
     state->coroutine_type = make_type(module, &fm_coroutine_spec);
-    return state->view_type != NULL && state->coroutine_type != NULL ? 0 : -1;
+    return state->awaitable_type != NULL && state->view_type != NULL
+                   && state->coroutine_type != NULL
+               ? 0
+               : -1;
 }
 
 static int
@@ -203,6 +208,7 @@ traverse(PyObject *module, visitproc visit, void *arg)
         Py_VISIT(*imported_field(state, &imports[i]));
     }
     Py_VISIT(state->generator_type);
+    Py_VISIT(state->awaitable_type);
     Py_VISIT(state->view_type);
     Py_VISIT(state->coroutine_type);
     return 0;
@@ -219,6 +225,7 @@ clear(PyObject *module)
     Py_CLEAR(state->dumps_keywords);
     Py_CLEAR(state->loads_keywords);
     Py_CLEAR(state->generator_type);
+    Py_CLEAR(state->awaitable_type);
     Py_CLEAR(state->view_type);
     Py_CLEAR(state->coroutine_type);
     return 0;

@@ -8,6 +8,7 @@
 
 struct fm_state {
     PyTypeObject *generator_type; /* FastMap */
+    PyTypeObject *awaitable_type; /* what the methods for event loops return; async.h */
     PyTypeObject *view_type;      /* memory of the arena as Python sees it; view.h */
     PyTypeObject *coroutine_type; /* what an event loop runs for an item; coroutines.h */
 
