@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import _api, _core
+from ._checks import check_callable
 
 _numbers = itertools.count(1)
 
@@ -48,12 +49,10 @@ def fast_map_async(
         4
         9
     """
-    _check_callback("on_result", on_result)
-    _check_callback("on_done", on_done)
-    _check_callback("on_error", on_error)
+    check_callable("on_result", on_result)
+    check_callable("on_done", on_done)
+    check_callable("on_error", on_error)
     mapped = _api.fast_map(fn, *iterables, **options)
-    # At the interpreter's exit it is not ended, but waited for with its thread.
-    _api._running.discard(mapped)
     thread = threading.Thread(
         target=_run,
         args=(mapped, on_result, on_done, on_error),
@@ -69,12 +68,6 @@ def fast_map_async(
 
 
 fast_map_async.__module__ = "fast_map"
-
-
-def _check_callback(name: str, callback: object) -> None:
-    if callback is not None and not callable(callback):
-        kind = type(callback).__name__
-        raise TypeError(f"{name} must be callable or None, not {kind!r}")
 
 
 def _run(

@@ -434,19 +434,21 @@ dealloc(PyObject *object)
 static PyMethodDef methods[] = {
     {"send", generator_send, METH_O,
      DOC("send($self, value, /)\n--\n\n"
-         "The next result. The value goes nowhere, as with a generator that ignores it.")},
+         "The next result.\n\n"
+         "The value goes nowhere, as with a generator that ignores it.")},
     {"throw", generator_throw, METH_VARARGS,
      DOC("throw(type, value=None, traceback=None, /)\n\n"
          "End the map, its workers included, and raise the exception here.")},
     {"close", generator_close, METH_NOARGS,
      DOC("close($self, /)\n--\n\n"
-         "End the map and its workers at once. Results that were not taken are lost; closing\n"
-         "again does nothing.")},
+         "End the map and its workers at once.\n\n"
+         "Results that were not taken are lost. Closing again does nothing.")},
     {"next", (PyCFunction)(void (*)(void))generator_next, METH_VARARGS | METH_KEYWORDS,
      DOC("next($self, timeout=None)\n--\n\n"
          "The next result, waiting for at most `timeout` seconds.\n\n"
-         "TimeoutError is raised if it is not there by then; nothing is lost, and the next call\n"
-         "waits for the same result. StopIteration is raised at the end.")},
+         "If it is not there by then, TimeoutError is raised; nothing is lost,\n"
+         "and the next call waits for the same result. At the end StopIteration\n"
+         "is raised. None: wait as long as it takes.")},
     {"__length_hint__", generator_length_hint, METH_NOARGS,
      DOC("__length_hint__($self, /)\n--\n\nResults yet to come, where that is known.")},
     {"__enter__", enter, METH_NOARGS, DOC("__enter__($self, /)\n--\n\nThe map itself.")},
@@ -474,7 +476,11 @@ static PyMemberDef members[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, DOC("The results of a fast_map() call: a generator, and a context manager.")},
+    {Py_tp_doc, DOC("The results of a fast_map() call: a generator, and a context manager.\n\n"
+                    "Iterate over it, or take results one by one by next(it) or it.next(timeout).\n"
+                    "len(it) is the number of all results, where the input tells it. Its workers\n"
+                    "end with the last result, or when it is closed: by close(), at the end of a\n"
+                    "with block, or as soon as nothing refers to it.")},
     {Py_tp_dealloc, dealloc},
     {Py_tp_finalize, finalize},
     {Py_tp_traverse, traverse},
