@@ -117,8 +117,8 @@ fm_board_call_workers(struct fm_board *board, uint64_t count)
     fm_roster_call(&board->roster, fm_slots_limit(&board->slots), count);
 }
 
-static void
-call_for_room(struct fm_board *board, uint64_t consumed, uint64_t items)
+void
+fm_board_call_for_room(struct fm_board *board, uint64_t consumed, uint64_t items)
 {
     if (fm_load_relaxed(&board->slots.shared->room_waiters) > 0) {
         struct fm_doorbell *feeder = &board->slots.shared->feeder;
@@ -137,14 +137,7 @@ fm_board_consumed(struct fm_board *board, uint64_t count)
 {
     fm_slots_set_consumed(&board->slots, count);
     fm_fence_seq_cst();
-    call_for_room(board, count, board->slots.shared->buffersize);
-}
-
-void
-fm_board_consumed_one(struct fm_board *board, uint64_t count)
-{
-    fm_slots_set_consumed(&board->slots, count);
-    call_for_room(board, count, 1);
+    fm_board_call_for_room(board, count, board->slots.shared->buffersize);
 }
 
 void

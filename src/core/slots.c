@@ -2,6 +2,9 @@
 
 #include <sys/eventfd.h>
 
+#define ROOM_STEP_MOST 16
+#define ROOM_STEP_PART 64
+
 _Static_assert(sizeof(struct fm_slot) == FM_CACHE_LINE, "a slot is one cache line");
 _Static_assert(sizeof(struct fm_argument) == FM_CACHE_LINE, "an argument is one cache line");
 
@@ -35,10 +38,22 @@ fm_slots_attach(struct fm_slots *slots, void *memory, uint64_t capacity, bool in
     slots->consumer_fd = -1;
 }
 
+/* Where the ring is large, nobody waits for the room of a few items: a power of two, less 1. */
+static uint64_t
+choose_room_mask(uint64_t buffersize)
+{
+    uint64_t step = ROOM_STEP_MOST;
+    while (step > 1 && step > buffersize / ROOM_STEP_PART) {
+        step /= 2;
+    }
+    return step - 1;
+}
+
 void
 fm_slots_init(struct fm_slots *slots, uint64_t buffersize, uint64_t total)
 {
     struct fm_slots_shared *shared = slots->shared;
+    slots->room_mask = choose_room_mask(buffersize);
     shared->buffersize = buffersize;
     fm_store_relaxed(&shared->published, slots->arguments == NULL ? total : 0);
     fm_store_relaxed(&shared->total, total);
@@ -175,12 +190,6 @@ fm_slots_rewind(struct fm_slots *slots)
     while (item < cursor && !fm_cas_relaxed(&slots->shared->cursor, &cursor, item)) {
     }
     return true;
-}
-
-void
-fm_slots_set_consumed(struct fm_slots *slots, uint64_t count)
-{
-    fm_store_release(&slots->shared->consumed, count);
 }
 
 uint64_t

@@ -36,6 +36,10 @@
 #define FM_MAX_ITEM (UINT64_MAX >> 24)
 #define FM_MAX_CAPACITY (UINT64_C(1) << 24)
 
+/* A slot comes from another core's cache, which takes as long as two or three quick items: so many
+ * items ahead it is asked for. */
+#define FM_SLOTS_AHEAD 6
+
 /* What the consumer of an unordered ring waits for. */
 #define FM_ANY_ITEM (UINT64_MAX - 2)
 
@@ -131,6 +135,8 @@ struct fm_slots {
     struct fm_argument *arguments; /* NULL if the input is inherited, and the ring ordered */
     bool unordered;
     uint64_t mask;
+    /* The consumer looks for who waits for room only where `consumed` has no bit of these. Its own. */
+    uint64_t room_mask;
     unsigned shift;  /* log2 of the capacity */
     int consumer_fd; /* eventfd that a consumer in an event loop watches, or -1; the board's */
 };
@@ -306,7 +312,18 @@ fm_slots_is_done(const struct fm_slots *slots, uint64_t item)
 }
 
 /* The results of all items below `count` have been read. */
-void fm_slots_set_consumed(struct fm_slots *slots, uint64_t count);
+static inline void
+fm_slots_set_consumed(struct fm_slots *slots, uint64_t count)
+{
+    fm_store_release(&slots->shared->consumed, count);
+}
+
+/* To be called as items are taken in order: has the slot of one that lies ahead brought here. */
+static inline void
+fm_slots_prefetch_result(const struct fm_slots *slots, uint64_t item)
+{
+    fm_prefetch_to_read(fm_slots_at(slots, item + FM_SLOTS_AHEAD));
+}
 
 /* The item to be woken for when `item` is waited for: the last one below `item + gap` that has been
  * admitted and is not done. `item` itself if that is so of none behind it. */

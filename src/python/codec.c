@@ -92,8 +92,11 @@ encode_big_integer(struct fm_engine *engine, uint64_t item, PyObject *object,
 static enum fm_encode_result
 encode_integer(struct fm_engine *engine, uint64_t item, PyObject *object, struct fm_value *value)
 {
-    int overflow;
-    long long number = PyLong_AsLongLongAndOverflow(object, &overflow);
+    int overflow = 0;
+    long long number;
+    if (!fm_compat_read_small_int(object, &number)) {
+        number = PyLong_AsLongLongAndOverflow(object, &overflow);
+    }
     if (overflow != 0) {
         return encode_big_integer(engine, item, object, value);
     }
@@ -234,22 +237,20 @@ fm_codec_decode(struct fm_state *state, struct fm_engine *engine, struct fm_valu
 {
     uint64_t size;
     *root = NULL;
-    if (engine->is_local) {
-        return fm_reference_take(value);
-    }
     switch ((enum fm_tag)value->tag) {
     case FM_TAG_INTEGER:
-        return PyLong_FromLongLong(value->as.integer);
+    case FM_TAG_FLOAT:
+        return fm_codec_decode_number(value);
     case FM_TAG_NONE:
         return Py_NewRef(Py_None);
-    case FM_TAG_FLOAT:
-        return PyFloat_FromDouble(value->as.real);
     case FM_TAG_FALSE:
         return Py_NewRef(Py_False);
     case FM_TAG_TRUE:
         return Py_NewRef(Py_True);
     case FM_TAG_PICKLE_WITH_BUFFERS:
         return fm_pickle_decode_buffers(state, engine, value, owns_block, root);
+    case FM_TAG_REFERENCE:
+        return engine->is_local ? fm_reference_take(value) : fm_codec_damaged();
     default:
         break;
     }

@@ -65,6 +65,20 @@ enum fm_tag {
     FM_TAG_REFERENCE /* the object itself; reference.h */
 };
 
+/* The quick way for what needs nothing but the value itself. */
+static inline bool
+fm_codec_is_number(const struct fm_value *value)
+{
+    return value->tag == FM_TAG_INTEGER || value->tag == FM_TAG_FLOAT;
+}
+
+static inline PyObject *
+fm_codec_decode_number(const struct fm_value *value)
+{
+    return value->tag == FM_TAG_INTEGER ? PyLong_FromLongLong(value->as.integer)
+                                        : PyFloat_FromDouble(value->as.real);
+}
+
 /* Room for a payload of `size` bytes: waits for it as long as the board lives, if this process may
  * wait. */
 enum fm_encode_result fm_codec_reserve(struct fm_engine *engine, uint64_t item, uint64_t size,

@@ -181,7 +181,8 @@ open_outcome(struct fm_consumer *self, struct fm_engine *engine)
 {
     struct fm_value *value = &fm_slots_at(&engine->board.slots, self->position)->value;
     if (value->outcome == FM_OUTCOME_RESULT) {
-        return decode_result(self, engine, value);
+        return fm_codec_is_number(value) ? fm_codec_decode_number(value)
+                                         : decode_result(self, engine, value);
     }
     return deliver_error(self, fm_errors_open(self->job->state, engine, self->position, value,
                                               self->job->task_timeout));
@@ -192,6 +193,7 @@ static PyObject *
 take_item(struct fm_consumer *self)
 {
     struct fm_engine *engine = self->job->engine;
+    fm_slots_prefetch_result(&engine->board.slots, self->position);
     PyObject *result = open_outcome(self, engine);
     if (self->job->has_argument_blocks) {
         const struct fm_argument *argument =

@@ -131,37 +131,23 @@ fm_source_fini(struct fm_source *source)
     source->ranges = NULL;
 }
 
-/* A worker's fn may have changed a list that it inherited; its length is not to be trusted. */
-static PyObject *
-get_one(const struct fm_source *source, Py_ssize_t which, Py_ssize_t index)
+PyObject *
+fm_source_get(const struct fm_source *source, Py_ssize_t which, uint64_t item)
 {
     const struct fm_range *range = &source->ranges[which];
-    PyObject *input = PyTuple_GET_ITEM(source->inputs, which);
+    Py_ssize_t index = (Py_ssize_t)item;
     if (range->is_small) {
         return PyLong_FromLongLong(range->start + index * range->step);
     }
+    PyObject *input = PyTuple_GET_ITEM(source->inputs, which);
     if (PyList_CheckExact(input)) {
+        /* A worker's fn may have changed a list that it inherited; its length is not to be trusted. */
         return Py_XNewRef(PyList_GetItem(input, index));
     }
     if (PyTuple_CheckExact(input)) {
         return Py_NewRef(PyTuple_GET_ITEM(input, index));
     }
     return PySequence_GetItem(input, index);
-}
-
-int
-fm_source_get(const struct fm_source *source, uint64_t item, PyObject **arguments)
-{
-    for (Py_ssize_t i = 0; i < source->count; i++) {
-        arguments[i] = get_one(source, i, (Py_ssize_t)item);
-        if (arguments[i] == NULL) {
-            while (i-- > 0) {
-                Py_DECREF(arguments[i]);
-            }
-            return -1;
-        }
-    }
-    return 0;
 }
 
 static PyObject *

@@ -7,35 +7,68 @@
 /* More arguments than this take an allocation. */
 #define FEW_ARGUMENTS 8
 
-/* With the input inherited; one place is left free in front, as vectorcall likes it. */
+/* One place is left free in front, as vectorcall likes it. What it returns without an error may still
+ * fail if it is a coroutine. */
 static PyObject *
-call_inherited(struct fm_job *job, uint64_t item, PyObject **subject)
+call_with_one(const struct fm_job *job, uint64_t number, PyObject **subject)
 {
-    PyObject *few[FEW_ARGUMENTS + 1];
-    PyObject **arguments = few;
-    Py_ssize_t count = job->source.count;
-    PyObject *result = NULL;
-    if (count > FEW_ARGUMENTS) {
-        arguments = PyMem_Calloc((size_t)count + 1, sizeof *arguments);
-        if (arguments == NULL) {
-            return PyErr_NoMemory();
-        }
+    PyObject *arguments[2] = {NULL, fm_source_get(&job->source, 0, number)};
+    if (arguments[1] == NULL) {
+        return NULL;
     }
-    uint64_t number = fm_slots_number(&job->engine->board.slots, item);
-    if (fm_source_get(&job->source, number, arguments + 1) == 0) {
-        size_t flagged = (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET;
-        result = fm_call_item(&job->call, arguments + 1, flagged);
-        /* A coroutine may still fail. */
-        bool may_need = result == NULL || job->runs_coroutines;
-        *subject = may_need ? Py_NewRef(arguments[1]) : NULL;
-        for (Py_ssize_t i = 1; i <= count; i++) {
-            Py_DECREF(arguments[i]);
-        }
-    }
-    if (arguments != few) {
-        PyMem_Free(arguments);
+    PyObject *result = fm_call_item(&job->call, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET);
+    if (result == NULL || job->runs_coroutines) {
+        *subject = arguments[1];
+    } else {
+        Py_DECREF(arguments[1]);
     }
     return result;
+}
+
+static PyObject *
+call_with_all(const struct fm_job *job, uint64_t number, PyObject **arguments, PyObject **subject)
+{
+    PyObject *result = NULL;
+    Py_ssize_t count = job->source.count;
+    Py_ssize_t got = 0;
+    while (got < count && (arguments[got] = fm_source_get(&job->source, got, number)) != NULL) {
+        got++;
+    }
+    if (got == count) {
+        size_t flagged = (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET;
+        result = fm_call_item(&job->call, arguments, flagged);
+        bool may_need = result == NULL || job->runs_coroutines;
+        *subject = may_need ? Py_NewRef(arguments[0]) : NULL;
+    }
+    while (got > 0) {
+        Py_DECREF(arguments[--got]);
+    }
+    return result;
+}
+
+static PyObject *
+call_with_several(const struct fm_job *job, uint64_t number, PyObject **subject)
+{
+    PyObject *few[FEW_ARGUMENTS + 1];
+    if (job->source.count <= FEW_ARGUMENTS) {
+        return call_with_all(job, number, few + 1, subject);
+    }
+    PyObject **many = PyMem_Calloc((size_t)job->source.count + 1, sizeof *many);
+    if (many == NULL) {
+        return PyErr_NoMemory();
+    }
+    PyObject *result = call_with_all(job, number, many + 1, subject);
+    PyMem_Free(many);
+    return result;
+}
+
+/* With the input inherited. */
+static PyObject *
+call_inherited(const struct fm_job *job, uint64_t item, PyObject **subject)
+{
+    uint64_t number = fm_slots_number(&job->engine->board.slots, item);
+    return job->source.count == 1 ? call_with_one(job, number, subject)
+                                  : call_with_several(job, number, subject);
 }
 
 /* A kept array goes on using the block that its bytes arrived in; then the consumer must not give
@@ -43,9 +76,6 @@ call_inherited(struct fm_job *job, uint64_t item, PyObject **subject)
 static void
 settle_root(struct fm_argument *argument, PyObject *root)
 {
-    if (root == NULL) {
-        return;
-    }
     if (Py_REFCNT(root) > 1) {
         fm_view_own(root);
         argument->value.form = FM_FORM_INLINE;
@@ -87,8 +117,10 @@ failed_stage(const struct fm_worker *worker, const struct fm_task *task)
     return task->subject == NULL ? FM_STAGE_READ_ARGUMENT : FM_STAGE_CALL;
 }
 
-PyObject *
-fm_task_call(struct fm_worker *worker, uint64_t item, struct fm_task *task)
+/* fm_task_run, which is called for each item, has its parts inline. */
+
+static inline PyObject *
+call(struct fm_worker *worker, uint64_t item, struct fm_task *task)
 {
     *task = (struct fm_task){0};
     if (worker->initializer_error != NULL) {
@@ -99,8 +131,8 @@ fm_task_call(struct fm_worker *worker, uint64_t item, struct fm_task *task)
                                          : call_fed(worker, item, &task->subject, &task->root);
 }
 
-bool
-fm_task_store(struct fm_worker *worker, uint64_t item, const struct fm_task *task, PyObject *result)
+static inline bool
+store(struct fm_worker *worker, uint64_t item, const struct fm_task *task, PyObject *result)
 {
     struct fm_value *value = &fm_slots_at(&worker->engine->board.slots, item)->value;
     if (result == NULL) {
@@ -115,25 +147,43 @@ fm_task_store(struct fm_worker *worker, uint64_t item, const struct fm_task *tas
     return encoded == FM_ENCODE_DONE;
 }
 
+static inline void
+end(struct fm_worker *worker, uint64_t item, struct fm_task *task)
+{
+    Py_CLEAR(task->subject);
+    if (task->root != NULL) {
+        settle_root(fm_slots_argument(&worker->engine->board.slots, item), task->root);
+    }
+}
+
+PyObject *
+fm_task_call(struct fm_worker *worker, uint64_t item, struct fm_task *task)
+{
+    return call(worker, item, task);
+}
+
+bool
+fm_task_store(struct fm_worker *worker, uint64_t item, const struct fm_task *task, PyObject *result)
+{
+    return store(worker, item, task, result);
+}
+
 void
 fm_task_end(struct fm_worker *worker, uint64_t item, struct fm_task *task)
 {
-    Py_CLEAR(task->subject);
-    if (!worker->job->source.inherited) {
-        settle_root(fm_slots_argument(&worker->engine->board.slots, item), task->root);
-    }
+    end(worker, item, task);
 }
 
 bool
 fm_task_run(struct fm_worker *worker, uint64_t item)
 {
     struct fm_task task;
-    PyObject *result = fm_task_call(worker, item, &task);
+    PyObject *result = call(worker, item, &task);
     if (worker->engine->is_local && fm_engine_is_foreign(worker->engine)) {
         return false; /* The callable has forked, and this is the child, whose ring it isn't. */
     }
-    bool stored = fm_task_store(worker, item, &task, result);
+    bool stored = store(worker, item, &task, result);
     Py_XDECREF(result);
-    fm_task_end(worker, item, &task);
+    end(worker, item, &task);
     return stored;
 }

@@ -382,6 +382,35 @@ check_consumed_wakes_workers(void)
     fm_board_unmap(board);
 }
 
+/* Where the ring is large the consumer looks for those who wait only now and then, and always before
+ * it sleeps. */
+static void
+check_consumed_in_steps(void)
+{
+    struct fm_board board;
+    struct fm_board_options options = {
+        .workers = 1, .buffersize = 1024, .total = FM_UNKNOWN_TOTAL, .arena_limit = 10000};
+    CHECK_EQUAL(fm_board_map(&board, &options, NULL), 0);
+    struct fm_doorbell *feeder = &board.slots.shared->feeder;
+    uint64_t step = board.slots.room_mask + 1;
+    CHECK(step > 1 && step <= 1024 / 64);
+    (void)fm_doorbell_arm(feeder, 1);
+    fm_slots_await_room(&board.slots);
+    for (uint64_t count = 1; count < step; count++) {
+        fm_board_consumed_one(&board, count);
+        CHECK_EQUAL(fm_load_relaxed(&board.slots.shared->consumed), count);
+        CHECK_EQUAL(fm_doorbell_wanted(feeder), 1);
+    }
+    fm_board_consumed_one(&board, step);
+    CHECK_EQUAL(fm_doorbell_wanted(feeder), FM_NOBODY);
+    (void)fm_doorbell_arm(feeder, step + 1);
+    fm_board_consumed_one(&board, step + 1);
+    CHECK_EQUAL(fm_doorbell_wanted(feeder), step + 1);
+    fm_board_consumed(&board, step + 1);
+    CHECK_EQUAL(fm_doorbell_wanted(feeder), FM_NOBODY);
+    fm_board_unmap(&board);
+}
+
 static void
 check_call_workers(void)
 {
@@ -435,6 +464,7 @@ main(void)
     check_await_slices();
     check_consumed_wakes_feeder();
     check_consumed_wakes_workers();
+    check_consumed_in_steps();
     check_call_workers();
     check_ending();
     return 0;
