@@ -27,11 +27,13 @@ from ._api import fast_map
 from ._callbacks import fast_map_async
 from ._core import FastMap
 from ._errors import RemoteError, RemoteTraceback, TaskTimeout, WorkerCrashed
+from ._stats import Stats
 
 __all__ = [
     "FastMap",
     "RemoteError",
     "RemoteTraceback",
+    "Stats",
     "TaskTimeout",
     "WorkerCrashed",
     "fast_map",

@@ -37,9 +37,11 @@ struct fm_pool_thread {
     unsigned number;   /* 0 is the process's main thread */
     uint64_t reserved; /* next item to try, of those reserved */
     uint64_t reserved_end;
-    uint64_t finished;    /* completed, and the consumer's doorbell not yet looked at */
-    uint64_t batch;       /* items to reserve at a time */
-    int64_t batch_start;  /* when the current batch was reserved; 0 for none */
+    uint64_t finished;   /* completed, and the consumer's doorbell not yet looked at */
+    uint64_t batch;      /* items to reserve at a time */
+    int64_t batch_start; /* when the current batch was reserved; 0 for none */
+    struct fm_sampler sampler;
+    struct fm_stats_record *stats;
     bool started;         /* has reached its first item */
     fm_atomic_u32 called; /* parked: becomes 1 with the wake */
     struct fm_pool_thread *next_parked;
@@ -118,6 +120,7 @@ struct fm_pool {
     int kick_fd;                     /* wakes the supervisor */
     sigset_t signals;                /* the signal mask of pool threads */
     struct fm_moderation moderation; /* the leader's */
+    uint64_t cpu_before;             /* CPU time of the processes whose place this one takes */
     struct fm_pool_thread main_thread;
 };
 
@@ -125,6 +128,9 @@ struct fm_pool {
  * Waits until the monitor watches this process: if the nursery died before it could tell of its
  * child, that never happens. */
 int fm_pool_init(struct fm_pool *pool);
+
+/* Writes down how much CPU time the process has used until now. Not in a local pool. */
+void fm_pool_note_cpu(struct fm_pool *pool);
 
 /* Local, when nobody is present any more. */
 void fm_pool_fini(struct fm_pool *pool);
@@ -235,6 +241,7 @@ static inline void
 fm_pool_complete(struct fm_pool_thread *thread, uint64_t item)
 {
     fm_slots_complete(thread->pool->slots, item);
+    fm_stats_add(&thread->stats->items, 1);
     thread->finished = fm_slots_awaited(thread->pool->slots, item);
 }
 

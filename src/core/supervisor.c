@@ -30,6 +30,7 @@ struct supervisor {
 static _Noreturn void
 leave(struct fm_pool *pool, int status)
 {
+    fm_pool_note_cpu(pool);
     pool->hooks.leave(pool->hooks.context, status);
     struct pollfd parent = {.fd = pool->parent_pidfd, .events = POLLIN};
     (void)poll(&parent, 1, FM_LEAVE_GRACE_MS);

@@ -194,6 +194,23 @@ fm_codec_encode(struct fm_state *state, struct fm_engine *engine, uint64_t item,
     return fm_pickle_encode(state, engine, item, object, value);
 }
 
+uint64_t
+fm_codec_size(const struct fm_value *value)
+{
+    switch ((enum fm_tag)value->tag) {
+    case FM_TAG_INTEGER:
+    case FM_TAG_FLOAT:
+        return FM_CODEC_NUMBER_SIZE;
+    case FM_TAG_NONE:
+    case FM_TAG_FALSE:
+    case FM_TAG_TRUE:
+    case FM_TAG_REFERENCE:
+        return 0;
+    default:
+        return value->form == FM_FORM_BLOCK ? value->as.block.size : value->inline_size;
+    }
+}
+
 static PyObject *
 decode_complex(const void *bytes, uint64_t size)
 {

@@ -65,6 +65,8 @@ enum fm_tag {
     FM_TAG_REFERENCE /* the object itself; reference.h */
 };
 
+#define FM_CODEC_NUMBER_SIZE 8
+
 /* The quick way for what needs nothing but the value itself. */
 static inline bool
 fm_codec_is_number(const struct fm_value *value)
@@ -78,6 +80,9 @@ fm_codec_decode_number(const struct fm_value *value)
     return value->tag == FM_TAG_INTEGER ? PyLong_FromLongLong(value->as.integer)
                                         : PyFloat_FromDouble(value->as.real);
 }
+
+/* Bytes of a payload; 0 for constants, and for objects of this process themselves. */
+uint64_t fm_codec_size(const struct fm_value *value);
 
 /* Room for a payload of `size` bytes: waits for it as long as the board lives, if this process may
  * wait. */

@@ -123,9 +123,12 @@ wait_for_result(struct fm_consumer *self, int64_t deadline)
         if (left <= 0) {
             return FM_TAKEN_TIMEOUT;
         }
+        int64_t begun = fm_clock_now();
         PyThreadState *thread = PyEval_SaveThread();
         sleep_for_result(self, left);
         fm_feeder_take_gil(job, thread);
+        fm_stats_spend(&self->stats, FM_SPENT_INPUT, fm_clock_now() - begun);
+        fm_sampler_restart(&self->sampler);
         /* Not only when it was interrupted: a signal may have come before it slept, or to another
          * thread. */
         if (PyErr_CheckSignals() < 0) {
@@ -167,6 +170,7 @@ static PyObject *
 decode_result(struct fm_consumer *self, struct fm_engine *engine, struct fm_value *value)
 {
     PyObject *root;
+    fm_stats_add(&self->stats.bytes, fm_codec_size(value));
     PyObject *result = fm_codec_decode(self->job->state, engine, value, true, &root);
     if (root != NULL) {
         Py_DECREF(root);
@@ -176,13 +180,29 @@ decode_result(struct fm_consumer *self, struct fm_engine *engine, struct fm_valu
     return result != NULL ? result : deliver_decoding_error(self);
 }
 
+/* What the caller does between two results is not counted. */
+static PyObject *
+decode_result_timed(struct fm_consumer *self, struct fm_engine *engine, struct fm_value *value)
+{
+    if (!fm_sampler_is_due(&self->sampler)) {
+        return decode_result(self, engine, value);
+    }
+    int64_t begun = fm_clock_now();
+    PyObject *result = decode_result(self, engine, value);
+    fm_sampler_spend_alone(&self->sampler, &self->stats, FM_SPENT_DECODE, fm_clock_now() - begun);
+    return result;
+}
+
 static PyObject *
 open_outcome(struct fm_consumer *self, struct fm_engine *engine)
 {
     struct fm_value *value = &fm_slots_at(&engine->board.slots, self->position)->value;
     if (value->outcome == FM_OUTCOME_RESULT) {
-        return fm_codec_is_number(value) ? fm_codec_decode_number(value)
-                                         : decode_result(self, engine, value);
+        if (!fm_codec_is_number(value)) {
+            return decode_result_timed(self, engine, value);
+        }
+        fm_stats_add(&self->stats.bytes, FM_CODEC_NUMBER_SIZE);
+        return fm_codec_decode_number(value);
     }
     return deliver_error(self, fm_errors_open(self->job->state, engine, self->position, value,
                                               self->job->task_timeout));
@@ -204,6 +224,7 @@ take_item(struct fm_consumer *self)
         fm_placement_release(&self->job->placement, self->position);
     }
     self->taken++;
+    fm_stats_add(&self->stats.items, 1);
     fm_board_consumed_one(&engine->board, self->taken);
     return result;
 }

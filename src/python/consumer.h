@@ -14,6 +14,8 @@ struct fm_consumer {
     uint64_t taken;     /* results so far */
     uint64_t position;  /* of the next one in the ring, as soon as it is known */
     struct fm_moderation moderation;
+    struct fm_sampler sampler;
+    struct fm_stats_record stats; /* of the consumer's thread */
 };
 
 /* What asking for the next result came to. */

@@ -157,6 +157,7 @@ complete(struct fm_coroutine *self)
     struct fm_worker *worker = coroutines->worker;
     Py_CLEAR(self->outcome);
     fm_task_end(worker, self->item, &self->task);
+    fm_stats_add(&worker->pool.main_thread.stats->items, 1);
     fm_pool_complete_detached(&worker->pool, self->item);
     Py_DECREF(self);
     coroutines->running--;
@@ -216,6 +217,8 @@ fm_coroutines_end(struct fm_coroutine *self, PyObject *result)
     unlink_from(&coroutines->started, self);
     fm_coroutines_set_watched(&coroutines->oldest, coroutines->started.first);
     self->ended = true;
+    fm_stats_spend(coroutines->worker->pool.main_thread.stats, FM_SPENT_CALL,
+                   fm_clock_now() - self->since);
     self->failed = result == NULL;
     self->outcome = result != NULL ? Py_NewRef(result) : fm_compat_take_exception();
     Py_CLEAR(self->inner);

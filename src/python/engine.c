@@ -8,7 +8,12 @@
 static bool
 await_space(struct fm_engine *engine, uint64_t item, uint64_t size)
 {
-    return fm_board_await_space(&engine->board, &engine->heap, item, size);
+    int64_t begun = fm_clock_now();
+    bool goes_on = fm_board_await_space(&engine->board, &engine->heap, item, size);
+    if (engine->waiter_stats != NULL) {
+        fm_stats_spend(engine->waiter_stats, FM_SPENT_ROOM, fm_clock_now() - begun);
+    }
+    return goes_on;
 }
 
 static struct fm_engine *

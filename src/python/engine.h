@@ -42,6 +42,8 @@ struct fm_engine {
     /* How a thread waits for room in the arena: fm_board_await_space, or something around it. Called
      * without the GIL. */
     bool (*await_space)(struct fm_engine *engine, uint64_t item, uint64_t size);
+    struct fm_stats_record
+        *waiter_stats; /* in the parent: where its time goes; the feeder's, or NULL */
 };
 
 /* What a worker does with its life, from right after the fork; does not return. */

@@ -29,6 +29,7 @@ struct feeder {
     uint64_t position;  /* of the next one in the ring */
     int64_t gil_taken;
     struct fm_moderation moderation;
+    struct fm_sampler sampler;
 };
 
 /* ---- the GIL's hand-over ---- */
@@ -102,9 +103,12 @@ get_room(struct feeder *feeder)
 {
     struct fm_slots *slots = &feeder->engine->board.slots;
     while (fm_slots_room(slots, feeder->published) == 0 && !feeder->job->feeder_stop) {
+        int64_t begun = fm_clock_now();
         Py_BEGIN_ALLOW_THREADS
         wait_for_room(feeder);
         Py_END_ALLOW_THREADS
+        fm_stats_spend(&feeder->job->feeder_stats, FM_SPENT_ROOM, fm_clock_now() - begun);
+        fm_sampler_restart(&feeder->sampler);
         uint64_t most = slots->shared->buffersize / 4;
         fm_moderation_update(&feeder->moderation, feeder->published, most > 0 ? most : 1);
     }
@@ -140,6 +144,7 @@ publish(struct feeder *feeder)
     if (argument->value.form == FM_FORM_BLOCK) {
         feeder->job->has_argument_blocks = true;
     }
+    fm_stats_add(&feeder->job->feeder_stats.items, 1);
     fm_slots_publish(slots, feeder->position);
     announce(feeder);
 }
@@ -168,6 +173,7 @@ feed(struct feeder *feeder, PyObject *object)
     enum fm_encode_result result = fm_codec_encode(feeder->job->state, feeder->engine,
                                                    feeder->position, object, &argument->value);
     if (result == FM_ENCODE_DONE) {
+        fm_stats_add(&feeder->job->feeder_stats.bytes, fm_codec_size(&argument->value));
         publish(feeder);
     } else if (result == FM_ENCODE_FAILED) {
         publish_error(feeder, object);
@@ -183,28 +189,56 @@ feed_number(struct feeder *feeder)
     publish(feeder);
 }
 
+/* Reading and sending one item has taken from `begun` on; it was there at `got`. */
+static void
+note_times(struct feeder *feeder, int64_t begun, int64_t got, uint64_t room_before)
+{
+    struct fm_stats_record *record = &feeder->job->feeder_stats;
+    int64_t now = fm_clock_now();
+    uint64_t room = fm_load_relaxed(&record->spent[FM_SPENT_ROOM]) - room_before;
+    const int64_t spent[FM_SPENT_KINDS] = {
+        [FM_SPENT_CALL] = got - begun,
+        [FM_SPENT_ENCODE] = now - got - (int64_t)room,
+    };
+    fm_sampler_spend(&feeder->sampler, record, now, spent);
+}
+
 /* False at the end of the input. */
 static bool
-feed_next(struct feeder *feeder)
+feed_object(struct feeder *feeder)
 {
     struct fm_job *job = feeder->job;
-    if (job->source.inherited) {
-        if (feeder->published == job->source.total) {
-            return false;
-        }
-        feed_number(feeder);
-        return true;
-    }
+    bool timed = fm_sampler_is_due(&feeder->sampler);
+    uint64_t room = fm_load_relaxed(&job->feeder_stats.spent[FM_SPENT_ROOM]);
+    int64_t begun = timed ? fm_clock_now() : 0;
     PyObject *object = fm_source_next(&job->source);
     if (object == NULL) {
         job->input_error = fm_compat_take_exception();
         return false;
     }
+    int64_t got = timed ? fm_clock_now() : 0;
     if (!job->feeder_stop) {
         place(feeder);
         feed(feeder, object);
     }
     Py_DECREF(object);
+    if (timed) {
+        note_times(feeder, begun, got, room);
+    }
+    return true;
+}
+
+static bool
+feed_next(struct feeder *feeder)
+{
+    struct fm_job *job = feeder->job;
+    if (!job->source.inherited) {
+        return feed_object(feeder);
+    }
+    if (feeder->published == job->source.total) {
+        return false;
+    }
+    feed_number(feeder);
     return true;
 }
 
@@ -282,6 +316,7 @@ run_feeder(void *argument)
     }
     PyEval_AcquireThread(thread);
     fm_moderation_init(&feeder.moderation);
+    job->engine->waiter_stats = &job->feeder_stats;
     feed_all(&feeder);
     /* The iterators go here: closing a generator may need the thread that ran it. What is inherited is
      * still read by local threads. */

@@ -40,6 +40,7 @@ fm_generator_finish(struct fm_generator *self)
         return;
     }
     fm_progress_end(&self->progress, &self->consumer);
+    struct fm_consumer ending = self->consumer;
     self->consumer.job = NULL;
     if (job->engine != NULL && !fm_engine_is_foreign(job->engine)) {
         job->feeder_stop = true;
@@ -49,6 +50,7 @@ fm_generator_finish(struct fm_generator *self)
             fm_reference_drop_all(job->engine);
         }
     }
+    fm_account_close(&self->account, &ending);
     fm_job_unref(job);
 }
 
@@ -334,6 +336,17 @@ shut_down(PyObject *object, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
+stats(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    struct fm_generator *self = (struct fm_generator *)object;
+    struct fm_state *state = PyType_GetModuleState(Py_TYPE(object));
+    PyObject *counted = fm_account_read(&self->account, &self->consumer);
+    PyObject *made = counted != NULL ? PyObject_CallObject(state->make_stats, counted) : NULL;
+    Py_XDECREF(counted);
+    return made;
+}
+
+static PyObject *
 set_progress(PyObject *object, PyObject *show)
 {
     struct fm_generator *self = (struct fm_generator *)object;
@@ -425,6 +438,7 @@ dealloc(PyObject *object)
     }
     (void)clear(object);
     Py_CLEAR(self->progress.show);
+    fm_account_fini(&self->account);
     type->tp_free(object);
     Py_DECREF(type);
 }
@@ -465,6 +479,10 @@ static PyMethodDef methods[] = {
     {"_take", fm_async_take, METH_NOARGS, NULL},
     {"_end", fm_async_end, METH_NOARGS, NULL},
     {"_finish", fm_async_finish, METH_NOARGS, NULL},
+    {"stats", stats, METH_NOARGS,
+     DOC("stats($self, /)\n--\n\n"
+         "How the map has spent its time until now, as a Stats: items, bytes, what each\n"
+         "process and thread did, and in `bound` what holds it up. Also after its end.")},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},
 };

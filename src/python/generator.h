@@ -2,7 +2,7 @@
 #ifndef FM_GENERATOR_H
 #define FM_GENERATOR_H
 
-#include "consumer.h"
+#include "account.h"
 #include "progress.h"
 
 struct fm_generator {
@@ -13,6 +13,7 @@ struct fm_generator {
     bool executing; /* some thread or task is in here; guarded by the GIL */
     bool started;   /* has been asked for a result */
     struct fm_progress progress;
+    struct fm_account account; /* once it has ended */
 
     /* For `async for` only. */
     bool ending;       /* the end has begun, and is waited for in an event loop */

@@ -96,6 +96,7 @@ fm_job_allocate(PyObject *module)
         return NULL;
     }
     job->references = 1;
+    job->begun = fm_clock_now();
     job->module = Py_NewRef(module);
     job->state = fm_state_of_module(module);
     return job;

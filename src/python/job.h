@@ -58,6 +58,7 @@ struct fm_job {
     bool runs_coroutines;          /* the callable is a coroutine function: coroutines.h */
     struct fm_placement placement; /* parent, if unordered */
     bool ended_at_exit;            /* of the interpreter; with the GIL */
+    int64_t begun;                 /* when it was started */
     int64_t grace_end;             /* until when its end waits; 0: it has not begun. With the GIL */
 
     /* Fed input only; all with the GIL. */
@@ -65,6 +66,7 @@ struct fm_job {
     bool has_argument_blocks; /* some argument took a block, which the consumer gives back */
     bool feeder_started;
     bool feeder_stop; /* the feeder shall end */
+    struct fm_stats_record feeder_stats;
 
     /* Handshakes between the feeder and threads that want the GIL or the feeder's end; they are
      * private to the parent. See feeder.h. */

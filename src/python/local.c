@@ -30,10 +30,10 @@ has_ended(const struct fm_worker *worker)
 
 /* The job may be dropped, and the garbage collector let go of the callable, while it runs. */
 static bool
-run_item(struct fm_worker *worker, uint64_t item)
+run_item(struct fm_worker *worker, struct fm_pool_thread *thread, uint64_t item)
 {
     PyObject *function = Py_NewRef(worker->job->call.function);
-    bool stored = fm_task_run(worker, item);
+    bool stored = fm_task_run(worker, thread, item);
     Py_DECREF(function);
     return stored;
 }
@@ -43,7 +43,7 @@ static void
 run_items(struct fm_worker *worker, struct fm_pool_thread *thread, uint64_t item)
 {
     int64_t taken = fm_clock_now();
-    while (!has_ended(worker) && run_item(worker, item)) {
+    while (!has_ended(worker) && run_item(worker, thread, item)) {
         fm_pool_complete(thread, item);
         if (!fm_pool_next(thread, &item)) {
             return;
@@ -61,7 +61,10 @@ run_all(struct fm_worker *worker, struct fm_pool_thread *thread, PyThreadState *
     uint64_t item;
     (void)PyEval_SaveThread();
     while (fm_pool_wait(thread, &item)) {
+        int64_t begun = fm_clock_now();
         PyEval_RestoreThread(state);
+        fm_stats_spend(thread->stats, FM_SPENT_GIL, fm_clock_now() - begun);
+        fm_sampler_restart(&thread->sampler);
         run_items(worker, thread, item);
         if (fm_engine_is_foreign(worker->engine)) {
             return;

@@ -125,6 +125,7 @@ static const struct import imports[] = {
     IMPORT("fast_map._coroutines", "open_event_loop", open_event_loop),
     IMPORT("fast_map._coroutines", "close_event_loop", close_event_loop),
     IMPORT("fast_map._coroutines", "write_stack", write_coroutine_stack),
+    IMPORT("fast_map._stats", "make_stats", make_stats),
     IMPORT("fast_map._worker", "set_up_worker", set_up_worker),
     IMPORT("fast_map._worker", "set_up_thread", set_up_thread),
     IMPORT("fast_map._worker", "enter_local_thread", enter_local_thread),

@@ -33,6 +33,8 @@ struct fm_state {
     PyObject *close_event_loop;
     PyObject *write_coroutine_stack;
 
+    PyObject *make_stats; /* of fast_map._stats */
+
     /* Python functions of fast_map._worker. */
     PyObject *set_up_worker;
     PyObject *set_up_thread;

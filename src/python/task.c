@@ -84,15 +84,19 @@ settle_root(struct fm_argument *argument, PyObject *root)
 }
 
 static PyObject *
-call_fed(struct fm_worker *worker, uint64_t item, PyObject **subject, PyObject **root)
+call_fed(struct fm_worker *worker, uint64_t item, struct fm_task *task)
 {
     struct fm_job *job = worker->job;
     struct fm_argument *argument = fm_slots_argument(&worker->engine->board.slots, item);
-    PyObject *object = fm_codec_decode(job->state, worker->engine, &argument->value, false, root);
+    PyObject *object =
+        fm_codec_decode(job->state, worker->engine, &argument->value, false, &task->root);
     if (object == NULL) {
         return NULL;
     }
-    *subject = object;
+    task->subject = object;
+    if (task->timed) {
+        task->decoded = fm_clock_now();
+    }
     if (job->source.count > 1) {
         return fm_call_item(&job->call, &PyTuple_GET_ITEM(object, 0), (size_t)job->source.count);
     }
@@ -122,13 +126,12 @@ failed_stage(const struct fm_worker *worker, const struct fm_task *task)
 static inline PyObject *
 call(struct fm_worker *worker, uint64_t item, struct fm_task *task)
 {
-    *task = (struct fm_task){0};
     if (worker->initializer_error != NULL) {
         fm_errors_raise(Py_NewRef(worker->initializer_error));
         return NULL;
     }
     return worker->job->source.inherited ? call_inherited(worker->job, item, &task->subject)
-                                         : call_fed(worker, item, &task->subject, &task->root);
+                                         : call_fed(worker, item, task);
 }
 
 static inline bool
@@ -159,6 +162,7 @@ end(struct fm_worker *worker, uint64_t item, struct fm_task *task)
 PyObject *
 fm_task_call(struct fm_worker *worker, uint64_t item, struct fm_task *task)
 {
+    *task = (struct fm_task){0};
     return call(worker, item, task);
 }
 
@@ -174,16 +178,45 @@ fm_task_end(struct fm_worker *worker, uint64_t item, struct fm_task *task)
     end(worker, item, task);
 }
 
-bool
-fm_task_run(struct fm_worker *worker, uint64_t item)
+static void
+note_times(struct fm_pool_thread *thread, const struct fm_task *task, int64_t begun, int64_t called,
+           uint64_t room_before)
 {
-    struct fm_task task;
+    int64_t now = fm_clock_now();
+    int64_t decoded = task->decoded > 0 ? task->decoded : begun;
+    uint64_t room = fm_load_relaxed(&thread->stats->spent[FM_SPENT_ROOM]) - room_before;
+    const int64_t spent[FM_SPENT_KINDS] = {
+        [FM_SPENT_DECODE] = decoded - begun,
+        [FM_SPENT_CALL] = called - decoded,
+        [FM_SPENT_ENCODE] = now - called - (int64_t)room,
+    };
+    fm_sampler_spend(&thread->sampler, thread->stats, now, spent);
+}
+
+/* Inline for `timed` and for its contrary. */
+static inline bool
+run(struct fm_worker *worker, struct fm_pool_thread *thread, uint64_t item, bool timed)
+{
+    struct fm_task task = {.timed = timed};
+    uint64_t room = timed ? fm_load_relaxed(&thread->stats->spent[FM_SPENT_ROOM]) : 0;
+    int64_t begun = timed ? fm_clock_now() : 0;
     PyObject *result = call(worker, item, &task);
     if (worker->engine->is_local && fm_engine_is_foreign(worker->engine)) {
         return false; /* The callable has forked, and this is the child, whose ring it isn't. */
     }
+    int64_t called = timed ? fm_clock_now() : 0;
     bool stored = store(worker, item, &task, result);
     Py_XDECREF(result);
     end(worker, item, &task);
+    if (timed) {
+        note_times(thread, &task, begun, called, room);
+    }
     return stored;
+}
+
+bool
+fm_task_run(struct fm_worker *worker, struct fm_pool_thread *thread, uint64_t item)
+{
+    return fm_sampler_is_due(&thread->sampler) ? run(worker, thread, item, true)
+                                               : run(worker, thread, item, false);
 }

@@ -26,6 +26,7 @@
 static _Noreturn void
 leave(struct fm_worker *worker, int status)
 {
+    fm_pool_note_cpu(&worker->pool);
     PyObject *done = PyObject_CallNoArgs(worker->job->state->flush_output);
     if (done == NULL) {
         PyErr_Clear();
@@ -123,12 +124,24 @@ static _Thread_local struct fm_pool_thread *this_thread;
 
 /* Until the caller has taken results there may be no room for another: no item is late for that. */
 static bool
-await_space_untimed(struct fm_engine *engine, uint64_t item, uint64_t size)
+await_space(struct fm_engine *engine, uint64_t item, uint64_t size)
 {
+    int64_t begun = fm_clock_now();
     int64_t used = fm_pool_note_pause(this_thread);
     bool goes_on = fm_board_await_space(&engine->board, &engine->heap, item, size);
     fm_pool_note_resume(this_thread, item, used);
+    fm_stats_spend(this_thread->stats, FM_SPENT_ROOM, fm_clock_now() - begun);
     return goes_on;
+}
+
+/* With an item in hand. */
+static void
+take_gil(struct fm_pool_thread *thread, PyThreadState *state)
+{
+    int64_t begun = fm_clock_now();
+    PyEval_RestoreThread(state);
+    fm_stats_spend(thread->stats, FM_SPENT_GIL, fm_clock_now() - begun);
+    fm_sampler_restart(&thread->sampler);
 }
 
 /* The life of a pool thread: claims without the GIL, runs with it, and keeps it from one item to
@@ -140,12 +153,12 @@ run_items(struct fm_worker *worker, struct fm_pool_thread *thread, PyThreadState
     bool timed = worker->pool.task_timeout > 0;
     this_thread = thread;
     while (fm_pool_wait(thread, &item)) {
-        PyEval_RestoreThread(state);
+        take_gil(thread, state);
         do {
             if (timed) {
                 fm_pool_note_begin(thread, item);
             }
-            if (!fm_task_run(worker, item)) {
+            if (!fm_task_run(worker, thread, item)) {
                 break;
             }
             fm_pool_complete(thread, item);
@@ -196,6 +209,7 @@ set_up_pool(struct fm_worker *worker)
     pool->parent_pidfd = engine->parent_pidfd;
     pool->close_fd = engine->monitor.close_fd;
     fm_store_relaxed(&pool->self->solo, engine->is_successor);
+    engine->await_space = await_space;
 }
 
 /* A stuck thread is to tell where it is, whoever has the GIL: faulthandler's signal handler can. */
@@ -208,7 +222,6 @@ set_up_timeout(struct fm_worker *worker)
     if (seconds <= 0) {
         return;
     }
-    worker->engine->await_space = await_space_untimed;
     pool->task_timeout = seconds < 9e9 ? (int64_t)(seconds * (double)FM_SECOND) : INT64_MAX;
     PyObject *prepared = PyObject_CallNoArgs(worker->job->state->prepare_stack_dump);
     if (prepared == NULL
