@@ -13,7 +13,11 @@
 
 #define TICK_LEAST 1
 #define TICK_MOST 16
+#define TICK_QUIET 64
 #define NO_TICK (-1)
+
+/* An item that may run this long may as well run for a quiet tick longer. */
+#define TIMED_LEAST (8 * TICK_QUIET * FM_MILLISECOND)
 
 /* How long a thread may take to write its stack. */
 #define STACK_MOST_MS 200
@@ -21,7 +25,7 @@
 struct supervisor {
     struct fm_pool *pool;
     struct fm_growth growth;
-    int tick; /* ms until the next look; NO_TICK: when kicked */
+    int tick; /* ms until the next look; NO_TICK: when kicked, and the look after that is soon */
     uint64_t seen_batches;
     bool has_seen_batches;
     uint32_t given_back; /* batches held when what stands in them was last given back */
@@ -121,23 +125,45 @@ give_back_reserved(struct supervisor *supervisor)
     supervisor->given_back = held;
 }
 
-/* A look every tick as long as some thread runs an item, for it may get stuck; the first one to get
- * work after that kicks. */
+/* Nothing that a look could help with can come about, but for items that arrive while every thread is
+ * taken, and they can wait a little: nothing waits, and no batch that could get stuck is held. */
+static bool
+is_quiet(const struct supervisor *supervisor)
+{
+    struct fm_pool *pool = supervisor->pool;
+    bool is_timed = pool->task_timeout > 0 && pool->task_timeout < TIMED_LEAST;
+    return !is_timed && fm_slots_waiting(pool->slots) == 0
+           && fm_load_relaxed(&pool->batching) == supervisor->given_back;
+}
+
+/* Where some thread is idle, the first one to get work kicks. */
+static void
+rest(struct supervisor *supervisor)
+{
+    struct fm_pool *pool = supervisor->pool;
+    bool quiet = is_quiet(supervisor);
+    (void)pthread_mutex_lock(&pool->lock);
+    if (pool->led && pool->active == 0) {
+        supervisor->tick = NO_TICK;
+    } else {
+        supervisor->tick = !quiet                          ? TICK_MOST
+                           : supervisor->tick < TICK_QUIET ? supervisor->tick * 2
+                                                           : TICK_QUIET;
+    }
+    pool->supervisor_asleep = pool->led && supervisor->tick != TICK_MOST;
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+/* A look every tick as long as some thread runs an item, for it may get stuck. */
 static void
 choose_tick(struct supervisor *supervisor, bool grown)
 {
-    struct fm_pool *pool = supervisor->pool;
     if (grown || supervisor->tick == NO_TICK) {
         supervisor->tick = TICK_LEAST;
     } else if (supervisor->tick < TICK_MOST) {
         supervisor->tick *= 2;
     } else {
-        (void)pthread_mutex_lock(&pool->lock);
-        if (pool->led && pool->active == 0) {
-            pool->supervisor_asleep = true;
-            supervisor->tick = NO_TICK;
-        }
-        (void)pthread_mutex_unlock(&pool->lock);
+        rest(supervisor);
     }
 }
 
@@ -178,6 +204,7 @@ wake_up(struct supervisor *supervisor)
     (void)pthread_mutex_lock(&pool->lock);
     pool->supervisor_asleep = false;
     (void)pthread_mutex_unlock(&pool->lock);
+    supervisor->tick = NO_TICK;
 }
 
 static void *
