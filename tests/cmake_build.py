@@ -1,5 +1,6 @@
 """Building C parts of the project for the tests, apart from the installed package."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -23,6 +24,20 @@ def run(*command):
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def build_once(tmp_path_factory, name, *options):
+    """The folder in which that is built; all processes of one run of the tests share it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, done = shared / name, shared / f"{name}.done"
+    with open(shared / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            build(folder, *options)
+            done.touch()
+    return folder
 
 
 def build(folder, *options):

@@ -16,6 +16,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
+    # Tests run in several processes: none shall begin with a long one when the others are done.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(time_limit(DEFAULT_LIMIT))

@@ -24,6 +24,10 @@ LIMITS = list(LEAST)
 class Unsuitable:
     """Neither callable nor iterable nor a number; its name must show up in the message."""
 
+    def __repr__(self):
+        """Without an address: processes that share the tests must name them alike."""
+        return "Unsuitable()"
+
 
 class Index:
     """An int only through __index__, as NumPy's integers are."""

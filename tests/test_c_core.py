@@ -3,15 +3,15 @@
 import re
 
 import pytest
-from cmake_build import ROOT, build, run, tool
+from cmake_build import ROOT, build_once, run, tool
 from support import time_limit
+
+pytestmark = pytest.mark.slow  # and of no Python: once is enough
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("build")
-    build(folder, "-DFM_C_TESTS=ON")
-    return folder
+    return build_once(tmp_path_factory, "core", "-DFM_C_TESTS=ON")
 
 
 @time_limit(600)

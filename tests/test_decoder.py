@@ -10,14 +10,14 @@ import sys
 import tracemalloc
 
 import pytest
-from cmake_build import build
+from cmake_build import build_once
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import SANITIZERS, SLOWNESS, pattern, time_limit
 from values import nested, same
 
 thorough = settings(deadline=None, max_examples=300 // SLOWNESS)
-pytestmark = time_limit(120)  # the first test also waits for the build
+pytestmark = time_limit(120)  # the first tests also wait for the build
 
 WAYS = [
     {},
@@ -32,9 +32,9 @@ ways = st.sampled_from(WAYS)
 @pytest.fixture(scope="module")
 def codec(tmp_path_factory):
     """codec_harness, built with the sanitizers that the installed extension was built with."""
-    folder = tmp_path_factory.mktemp("codec")
     python = f"-DPython_EXECUTABLE={sys.executable}"
-    build(folder, "-DFM_FUZZ=ON", f"-DFM_SANITIZE={SANITIZERS}", python)
+    options = ["-DFM_FUZZ=ON", f"-DFM_SANITIZE={SANITIZERS}", python]
+    folder = build_once(tmp_path_factory, "codec", *options)
     (path,) = folder.glob("tests/fuzz/codec_harness*.so")
     spec = importlib.util.spec_from_file_location("codec_harness", path)
     module = importlib.util.module_from_spec(spec)

@@ -19,44 +19,39 @@ MEMORY_LATER = [0, 0, 0, 0, 1, 4, 9, 16, 256]
 MEMORY_NAMED = r"MemoryError|(OSError|BlockingIOError): .*RLIMIT_AS"
 
 
-def outcomes(limit, case, values):
-    """What became of the map with each of the values."""
+def outcomes(limit, case, values, named):
+    """What became of the map with each of the values: all its results, or an error so named."""
     status, out, err = run_script("limited.py", limit, case, *values, timeout=170)
     told = [line.partition(" ")[2] for line in out.splitlines()]
     if told == ["the limit binds nobody"]:
         pytest.skip("no limit on processes binds this user")
     assert status == 0, err
-    assert len(told) == len(values), out
-    return told
-
-
-def assert_complete_or_named(told, named):
+    assert len(told) == len(values), f"{out}\n{err}"
     wrong = [what for what in told if what != "complete" and not re.match(named, what)]
-    assert not wrong, told
-    assert told[-1] == "complete", told
+    assert not wrong, f"{told}\n{err}"
+    assert told[-1] == "complete", f"{told}\n{err}"
+    return told
 
 
 @time_limit(180)
 @pytest.mark.parametrize("case", CASES)
 def test_few_processes_and_threads(case):
-    told = outcomes("processes", case, PROCESSES)
-    assert_complete_or_named(told, r"(OSError|BlockingIOError): .*RLIMIT_NPROC")
+    named = r"(OSError|BlockingIOError): .*RLIMIT_NPROC"
+    told = outcomes("processes", case, PROCESSES, named)
     assert told[0] != "complete"
 
 
 @time_limit(180)
 @pytest.mark.parametrize("case", CASES)
 def test_few_descriptors(case):
-    told = outcomes("files", case, FILES)
-    assert_complete_or_named(told, r"OSError: .*RLIMIT_NOFILE")
+    told = outcomes("files", case, FILES, r"OSError: .*RLIMIT_NOFILE")
     assert told[0] != "complete"
 
 
 @time_limit(180)
 @pytest.mark.parametrize("case", CASES)
 def test_little_address_space(case):
-    told = outcomes("memory", case, MEMORY)
-    assert_complete_or_named(told, MEMORY_NAMED)
+    told = outcomes("memory", case, MEMORY, MEMORY_NAMED)
     assert told[0] != "complete"
     # Once it is enough for small items, more is never too little.
     if case != "payloads":
@@ -66,15 +61,14 @@ def test_little_address_space(case):
 @time_limit(180)
 @pytest.mark.parametrize("case", CASES)
 def test_little_address_space_for_workers(case):
-    told = outcomes("worker memory", case, MEMORY_LATER)
-    assert_complete_or_named(told, MEMORY_NAMED)
+    told = outcomes("worker memory", case, MEMORY_LATER, MEMORY_NAMED)
     assert told[0] != "complete"
 
 
 @time_limit(180)
 @pytest.mark.parametrize("case", CASES)
 def test_little_address_space_for_the_reader(case):
-    assert_complete_or_named(outcomes("reader memory", case, MEMORY_LATER), MEMORY_NAMED)
+    outcomes("reader memory", case, MEMORY_LATER, MEMORY_NAMED)
 
 
 @time_limit(90)

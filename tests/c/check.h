@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define CHECK_FAILED 99
+#define CHECK_LATE 98 /* see test_check_quick */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define CHECK_SANITIZED 1

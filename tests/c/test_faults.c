@@ -218,9 +218,24 @@ take_results(const struct scenario *scenario, struct engine *engine)
 }
 
 static void *
-do_nothing(void *argument)
+tell_id(void *id)
 {
-    return argument;
+    *(pid_t *)id = gettid();
+    return NULL;
+}
+
+/* A sanitizer has a thread of its own, from the first one on. That one may show for a moment after
+ * it was joined, and must not count among those that were there before. */
+static void
+start_sanitizer(void)
+{
+    char path[64];
+    pid_t id;
+    test_join_thread(test_thread(tell_id, &id));
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d", (int)id);
+    while (access(path, F_OK) == 0) {
+        test_sleep(100 * FM_MICROSECOND);
+    }
 }
 
 static void
@@ -230,8 +245,7 @@ run_scenario(void *argument)
     const struct run *run = argument;
     struct engine_options options = options_of(run->scenario);
     (void)alarm(HANG_LIMIT);
-    /* A sanitizer has a thread of its own, from the first one on. */
-    test_join_thread(test_thread(do_nothing, NULL));
+    start_sanitizer();
     struct footprint before = footprint_now();
     faults_arm(&run->fault);
     int result = engine_try_start(&engine, &options);

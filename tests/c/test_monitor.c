@@ -206,7 +206,7 @@ lose_ring(void *ignored)
     CHECK(engine_next(&engine, &value));
     CHECK_EQUAL(value.outcome, FM_OUTCOME_RESULT);
     /* The item came after a tenth of a second, the slice would have ended after a quarter. */
-    CHECK(fm_clock_now() - start < 180 * FM_MILLISECOND);
+    test_check_quick(start, 180 * FM_MILLISECOND);
     engine_stop(&engine);
 }
 
@@ -390,9 +390,8 @@ stop_stubborn(void *argument)
     }
     int64_t start = fm_clock_now();
     engine_stop(&engine);
-    int64_t took = fm_clock_now() - start;
-    CHECK(took >= (FM_CLOSE_GRACE_MS - 1) * FM_MILLISECOND);
-    CHECK(took < FM_CLOSE_GRACE_MS * FM_MILLISECOND + FM_SECOND);
+    CHECK(fm_clock_now() - start >= (FM_CLOSE_GRACE_MS - 1) * FM_MILLISECOND);
+    test_check_quick(start, FM_CLOSE_GRACE_MS * FM_MILLISECOND + FM_SECOND);
     engine_check_no_children();
 }
 
@@ -412,7 +411,7 @@ stop_willing(void *argument)
     CHECK(engine_next(&engine, &value));
     int64_t start = fm_clock_now();
     engine_stop(&engine);
-    CHECK(fm_clock_now() - start < FM_CLOSE_GRACE_MS * FM_MILLISECOND);
+    test_check_quick(start, FM_CLOSE_GRACE_MS * FM_MILLISECOND);
     engine_check_no_children();
     engine_run(&options);
     engine_check_no_children();

@@ -12,7 +12,11 @@ import time
 from collections import Counter
 
 from leak_cases import CASES, PASSED
-from support import Footprint, mappings, resident_bytes, wait_until
+
+if __name__ == "__main__":
+    # The fork server's children import this module as well, and have no use for pytest, which takes
+    # most of the time of such a map.
+    from support import Footprint, mappings, resident_bytes, wait_until
 
 
 class MallInfo2(ctypes.Structure):

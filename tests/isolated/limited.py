@@ -83,20 +83,21 @@ def limit_files(granted):
     )
 
 
-def lift_limit_on_files():
-    """So that this process can look around."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def limit_memory(granted):
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * os.sysconf("SC_PAGE_SIZE") + granted * MIB
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def limit_worker_memory(granted):
     os.register_at_fork(after_in_child=lambda: limit_memory(granted))
+
+
+def lift_limits():
+    """So that this process can look around and say what it sees, which takes memory and files."""
+    for what in (resource.RLIMIT_AS, resource.RLIMIT_NOFILE):
+        hard = resource.getrlimit(what)[1]
+        resource.setrlimit(what, (hard, hard))
 
 
 LIMITS = {
@@ -184,14 +185,8 @@ def describe(error):
     return f"{type(error).__name__}: {text}{cause}"
 
 
-def run_map(run, limit_now):
-    """What became of it, in a line."""
-    try:
-        items, expected = run()
-        limit_now()
-    except Exception as error:
-        return describe(error)
-    results, error = drain(items)
+def judge(results, expected, error):
+    """What became of the map, in a line."""
     if results != expected[: len(results)]:
         return f"wrong results {results!r:.200}"
     if error is None and len(results) < len(expected):
@@ -203,12 +198,18 @@ def run_limited(name, granted, run):
     """In a process of its own, and in a group of its own."""
     os.setpgid(0, 0)
     limit = functools.partial(LIMITS[name], granted)
-    if name == "reader memory":
-        told = run_map(run, limit)
-    else:
-        limit()
-        told = run_map(run, lambda: None)
-    lift_limit_on_files()
+    results = expected = ()
+    try:
+        if name != "reader memory":
+            limit()
+        items, expected = run()
+        if name == "reader memory":
+            limit()
+        results, error = drain(items)
+    except Exception as refused:
+        error = refused
+    lift_limits()
+    told = judge(results, expected, error)
     if child_pids():
         told = "processes left"
     say(granted, told)
