@@ -101,3 +101,30 @@ def read_page(url: str) -> tuple[int, str]:
     text = response.read().decode()
     connection.close()
     return response.status, text
+
+
+WITHOUT_MODULES = """
+import runpy, sys
+_, folder, program, modules, *arguments = sys.argv
+for name in modules.split(","):
+    sys.modules[name] = None  # so that an import of it fails
+sys.path.insert(0, folder)
+sys.argv = [program, *arguments]
+runpy.run_path(f"{folder}/{program}", run_name="__main__")
+"""
+
+
+def run_without(modules: str, name: str, *arguments, cwd: Path) -> subprocess.CompletedProcess:
+    """The example where those modules (with commas between them) are not installed."""
+    command = [*PYTHON, "-c", WITHOUT_MODULES, EXAMPLES, name, modules, *arguments]
+    return run(command, cwd)
+
+
+def check_refusal(result: subprocess.CompletedProcess, complaint: str) -> None:
+    """What a newcomer's mistake gives: usage, and one line that says what is wrong."""
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("usage: ")
+    assert "error: " in result.stderr.splitlines()[-1]
+    assert complaint in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
