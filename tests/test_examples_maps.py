@@ -1,10 +1,12 @@
-"""The programs in examples/ that work on sources."""
+"""The programs in examples/ that work on sources: a pipeline of maps, and a progress bar."""
 
+import ast
 import collections
 import re
 import sqlite3
 import string
 import sysconfig
+import tokenize
 from contextlib import closing
 from pathlib import Path
 
@@ -13,9 +15,12 @@ from example_programs import (
     EXAMPLES,
     PYTHON,
     check_refusal,
+    contenders,
     lines_of_success,
     run,
+    run_disorderly,
     run_example,
+    run_without,
 )
 
 SOURCES = Path(sysconfig.get_paths()["stdlib"])
@@ -104,3 +109,67 @@ def test_word_pipeline_does_not_add_to_a_database(tmp_path):
     lines_of_success(run_example("word_pipeline.py", *arguments, cwd=tmp_path))
     result = run_example("word_pipeline.py", *arguments, cwd=tmp_path)
     check_refusal(result, "already exists")
+
+
+# longest_functions.py
+
+
+def first_files(count: int) -> list[Path]:
+    others = re.compile(r"/(site-packages|dist-packages|tests?|idle_test)/")
+    paths = [path for path in SOURCES.rglob("*.py") if not others.search(str(path))]
+    return sorted(paths, key=str)[:count]
+
+
+def functions_of(path: Path) -> list[tuple[int, str, str]]:
+    """The lines, name and file of each function; there are as many as words "def" in the file."""
+    functions = [
+        (node.end_lineno - node.lineno + 1, node.name, str(path.relative_to(SOURCES)))
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if type(node).__name__ in ("FunctionDef", "AsyncFunctionDef")
+    ]
+    with tokenize.open(path) as file:
+        words = [token.string for token in tokenize.generate_tokens(file.readline)]
+    assert len(functions) == words.count("def")
+    return functions
+
+
+def test_longest_functions_are_found_behind_a_bar(tmp_path):
+    arguments = ["--files", "30", "--latency", "5"]
+    result = run_example("longest_functions.py", *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"parsing: 100% 30/30 \[.*\]\n$", result.stderr)
+    functions = [function for path in first_files(30) for function in functions_of(path)]
+    longest = sorted(functions, reverse=True)[:10]
+    lines = result.stdout.splitlines()
+    assert [line.split() for line in lines[:-1]] == [
+        [str(size), "lines", name, "in", file] for size, name, file in longest
+    ]
+    assert lines[-1].startswith(f"30 files, {len(functions)} functions, ")
+
+
+def test_longest_functions_compares_in_agreement(tmp_path):
+    arguments = ["--files", "10", "--latency", "5", "--compare"]
+    lines = lines_of_success(run_example("longest_functions.py", *arguments, cwd=tmp_path))
+    assert contenders(lines[:-1]) == ["fast_map", "Pool.imap", "ThreadPool.imap"]
+    functions = sum(len(functions_of(path)) for path in first_files(10))
+    assert lines[-1] == f"10 files, {functions} functions, all results agree"
+
+
+def test_longest_functions_notices_results_that_differ(tmp_path):
+    arguments = ["--files", "4", "--latency", "1", "--compare"]
+    result = run_disorderly("longest_functions", *arguments, cwd=tmp_path)
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.count("RESULTS DIFFER") == 2
+
+
+def test_longest_functions_says_what_the_bar_needs(tmp_path):
+    result = run_without("tqdm,tqdm.auto", "longest_functions.py", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    message = "progress needs tqdm, which is not installed: pip install 'fast_map[progress]'\n"
+    assert result.stderr == message
+
+
+@pytest.mark.parametrize("option", ["--files", "--latency"])
+def test_longest_functions_refuses_bad_arguments(option, tmp_path):
+    result = run_example("longest_functions.py", option, "0", cwd=tmp_path)
+    check_refusal(result, f"argument {option}: 0 is not at least 1")
