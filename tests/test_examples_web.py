@@ -13,16 +13,26 @@ from example_programs import (
     EXAMPLES,
     PYTHON,
     RUN_TIMEOUT,
+    check_refusal,
     contenders,
     lines_of_success,
     read_page,
     run_disorderly,
     run_example,
+    run_without,
     site_of,
     started,
 )
 
 pytestmark = pytest.mark.timeout(90)
+
+
+# A proxy at which nobody answers, and which therefore must not be asked.
+DEAD_PROXY = {
+    "http_proxy": "http://127.0.0.1:9",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "no_proxy": "",
+}
 
 
 # fetch_pages.py
@@ -35,9 +45,7 @@ def count_words_of_served_pages(count: int, cwd: Path) -> list[int]:
 
 
 def test_fetch_pages_with_its_defaults(tmp_path):
-    # A proxy which nobody answers at must not be asked.
-    proxy = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "no_proxy": ""}
-    result = run_example("fetch_pages.py", cwd=tmp_path, env={**os.environ, **proxy})
+    result = run_example("fetch_pages.py", cwd=tmp_path, env={**os.environ, **DEAD_PROXY})
     lines = lines_of_success(result)
     counts = count_words_of_served_pages(300, tmp_path)
     assert len(set(counts)) > 50
@@ -99,3 +107,67 @@ def test_fetch_pages_server_ends_with_its_parent(number, tmp_path):
         while answers(url.hostname, url.port):
             assert time.monotonic() < deadline, "the server outlived the example"
             time.sleep(0.05)
+
+
+# crawl_site.py
+
+
+def crawl_one_by_one(address: str) -> list[str]:
+    """What the example prints of each page, by a loop over regular expressions."""
+    lines, known = [], ["/"]
+    for path in known:  # which grows meanwhile
+        status, text = read_page(f"{address}{path}")
+        links = [link.split("#")[0] for link in re.findall(r'href="([^"]*)"', text)]
+        here = ["/" if link == "." else f"/{link}" for link in links if link and ":" not in link]
+        new = [link for link in dict.fromkeys(here) if link not in known]
+        known += new
+        lines.append(f"{status} {path} {len(new)} new links")
+    return lines
+
+
+@pytest.fixture(scope="module")
+def crawled_lines(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crawl")
+    with site_of("crawl_site", "render_site().get", folder) as address:
+        return crawl_one_by_one(address)
+
+
+@pytest.mark.parametrize("client", ["aiohttp", "httpx"])
+def test_crawl_site_visits_all_pages_breadth_first(client, crawled_lines, tmp_path):
+    pytest.importorskip(client)
+    env = {**os.environ, **DEAD_PROXY}
+    result = run_example("crawl_site.py", "--client", client, cwd=tmp_path, env=env)
+    lines = lines_of_success(result)
+    assert lines[:-1] == crawled_lines
+    missing = sum(line.startswith("404 ") for line in crawled_lines)
+    assert 0 < missing < len(crawled_lines)
+    summary = f"{len(crawled_lines)} pages, {missing} missing, "
+    pattern = re.escape(summary) + rf"\d+\.\d\d seconds with {client}"
+    assert re.fullmatch(pattern, lines[-1]), lines[-1]
+
+
+def test_crawl_site_may_be_left_early(crawled_lines, tmp_path):
+    pytest.importorskip("aiohttp")
+    lines = lines_of_success(run_example("crawl_site.py", "--pages", "7", cwd=tmp_path))
+    assert lines[:-1] == crawled_lines[:7]
+    assert lines[-1].startswith("7 pages, 0 missing, ")
+
+
+def test_crawl_site_takes_the_client_that_is_installed(tmp_path):
+    pytest.importorskip("httpx")
+    result = run_without("aiohttp", "crawl_site.py", "--pages", "1", cwd=tmp_path)
+    assert lines_of_success(result)[-1].endswith(" seconds with httpx")
+
+
+def test_crawl_site_says_what_it_needs(tmp_path):
+    result = run_without("aiohttp,httpx", "crawl_site.py", cwd=tmp_path)
+    check_refusal(result, "needs aiohttp or httpx: pip install aiohttp")
+    result = run_without("aiohttp", "crawl_site.py", "--client", "aiohttp", cwd=tmp_path)
+    check_refusal(result, "needs aiohttp: pip install aiohttp")
+
+
+def test_crawl_site_refuses_bad_arguments(tmp_path):
+    result = run_example("crawl_site.py", "--pages", "0", cwd=tmp_path)
+    check_refusal(result, "0 is not at least 1")
+    result = run_example("crawl_site.py", "--client", "requests", cwd=tmp_path)
+    check_refusal(result, "requests")
