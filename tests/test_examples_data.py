@@ -1,11 +1,17 @@
-"""The programs in examples/ that work on images."""
+"""The programs in examples/ that work on images and on arrays."""
 
+import hashlib
+import re
+import sysconfig
 from pathlib import Path
 
 import pytest
 from example_programs import (
+    EXAMPLES,
+    PYTHON,
     check_refusal,
     lines_of_success,
+    run,
     run_example,
     run_without,
 )
@@ -105,3 +111,73 @@ def test_thumbnails_refuses_bad_arguments(arguments, complaint, tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
     check_refusal(run_example("thumbnails.py", *arguments, cwd=tmp_path), complaint)
+
+
+# numpy_arrays.py
+
+ARRIVAL = "2 MB each; owns its memory: False, writable: True, after += 1 still right: True"
+
+
+def test_numpy_arrays_go_both_ways(tmp_path):
+    pytest.importorskip("numpy")
+    arguments = ["--arrays", "3", "--megabytes", "2"]
+    lines = lines_of_success(run_example("numpy_arrays.py", *arguments, cwd=tmp_path))
+    assert lines[0] == ARRIVAL
+    assert len(lines) == 2
+    assert re.fullmatch(r"fast_map +\d+\.\d\d GB/s +\d+\.\d\d s  results right", lines[1])
+
+
+def test_numpy_arrays_compares(tmp_path):
+    pytest.importorskip("numpy")
+    arguments = ["--arrays", "3", "--megabytes", "2", "--compare"]
+    lines = lines_of_success(run_example("numpy_arrays.py", *arguments, cwd=tmp_path))
+    assert [line.split()[0] for line in lines[1:]] == ["fast_map", "Pool.imap"]
+    assert all(line.endswith(" s  results right") for line in lines[1:])
+
+
+HASH_ARRAY = """
+import hashlib, sys
+sys.path.insert(0, sys.argv[1])
+import numpy_arrays
+
+print(hashlib.sha256(numpy_arrays.source_bytes(20_000_000).tobytes()).hexdigest())
+"""
+
+
+def test_numpy_arrays_hold_real_bytes(tmp_path):
+    pytest.importorskip("numpy")
+    lines = lines_of_success(run([*PYTHON, "-c", HASH_ARRAY, EXAMPLES], tmp_path))
+    stdlib = Path(sysconfig.get_paths()["stdlib"])
+    text = b"".join(path.read_bytes() for path in sorted(stdlib.glob("*.py")))
+    assert lines == [hashlib.sha256((text * 10)[:20_000_000]).hexdigest()]
+
+
+NOTHING_DONE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy_arrays
+
+numpy_arrays.CONTENDERS["fast_map"] = lambda fn, arrays: arrays
+sys.exit(numpy_arrays.main(["--arrays", "2", "--megabytes", "1"]))
+"""
+
+
+def test_numpy_arrays_notices_wrong_results(tmp_path):
+    pytest.importorskip("numpy")
+    result = run([*PYTHON, "-c", NOTHING_DONE, EXAMPLES], tmp_path)
+    assert result.returncode == 1, result.stderr
+    assert result.stdout.endswith(" s  RESULTS WRONG\n")
+
+
+def test_numpy_arrays_without_numpy(tmp_path):
+    result = run_without("numpy", "numpy_arrays.py", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    needs = "numpy_arrays.py needs NumPy, which is not installed: pip install numpy\n"
+    assert result.stderr == needs
+
+
+@pytest.mark.parametrize("option", ["--arrays", "--megabytes"])
+def test_numpy_arrays_refuses_bad_arguments(option, tmp_path):
+    pytest.importorskip("numpy")
+    result = run_example("numpy_arrays.py", option, "0", cwd=tmp_path)
+    check_refusal(result, f"argument {option}: 0 is not at least 1")
