@@ -95,12 +95,15 @@ class _Lines:
     def _describe(self, finished: int, elapsed: float) -> str:
         from tqdm import tqdm
 
-        shape = "{desc}{percentage:.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
+        count = "{n_fmt}it [{elapsed}, {rate_fmt}]"
+        # A total that has turned out to be too low is none, as in tqdm's bars.
+        if self._total and finished <= self._total:
+            count = "{percentage:.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
         line: str = tqdm.format_meter(
             finished,
             self._total,
             elapsed,
             prefix=self._description,
-            bar_format=shape if self._total else None,
+            bar_format="{desc}" + count,
         )
         return line

@@ -320,20 +320,32 @@ def test_in_a_terminal_ctrl_c_ends_the_bar_and_is_told_below_it():
     assert "Exception ignored" not in "".join(lines)
 
 
-@pytest.mark.parametrize("how", ["map", "fail", "close", "pipeline", "async"])
+@pytest.mark.parametrize("how", ["map", "fail", "close", "pipeline", "async", "uncounted"])
 def test_in_a_log_file_there_is_one_line_of_text(how):
     status, out, err = run_script(SCRIPT, how)
     lines = err.splitlines()
-    progress = r"naps: \d+% \d+/40 \[00:0\d<[\d:?]+, +[\d.?]+it/s\]"
-    assert re.fullmatch(progress, lines.pop(0))
-    if how == "pipeline":
-        assert re.fullmatch(f"more {progress}", lines.pop(0))
+    if how == "uncounted":
+        assert re.fullmatch(r"naps: 40it \[00:0\d, +[\d.]+it/s\]", lines.pop(0))
+    else:
+        progress = r"naps: \d+% \d+/40 \[00:0\d<[\d:?]+, +[\d.?]+it/s\]"
+        assert re.fullmatch(progress, lines.pop(0))
+        if how == "pipeline":
+            assert re.fullmatch(f"more {progress}", lines.pop(0))
     assert not re.search(r"[\r\x1b\x08]", err)
     if how == "fail":
         assert status == 1
         assert lines[0].startswith("fast_map.RemoteTraceback")
     else:
         assert (status, out, lines) == (0, "closed\n" if how == "close" else "780\n", [])
+
+
+def test_in_a_log_file_a_total_that_was_too_low_is_none():
+    file = io.StringIO()
+    _progress._Lines(file, "", 20).show(20, True)
+    _progress._Lines(file, "", 20).show(21, True)
+    first, second = file.getvalue().splitlines()
+    assert first.startswith("100% 20/20 [")
+    assert second.startswith("21it [")
 
 
 def test_in_a_notebook_without_its_widgets_there_are_lines():

@@ -40,5 +40,6 @@ else:
     options = {
         "unordered": {"ordered": False},
         "threads": {"procs_limit": 0},
+        "uncounted": {"items": iter(range(40))},
     }
     print(sum(start(**options.get(HOW, {}))))
