@@ -13,6 +13,7 @@ from ._checks import (
     check_bool,
     check_callable,
     check_choice,
+    check_fn,
     check_int,
     check_keywords,
     check_limit,
@@ -199,8 +200,7 @@ def fast_map(
         >>> list(fast_map(area, [1, 2, 3], [10, 20, 30]))
         [10, 40, 90]
     """
-    if not callable(fn):
-        raise TypeError(f"fast_map() argument 1 must be callable, not {type(fn).__name__!r}")
+    check_fn(fn)
     if not iterables:
         raise TypeError("fast_map() needs at least one iterable after fn")
     coroutines = is_coroutine_function(fn)
