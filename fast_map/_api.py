@@ -99,8 +99,9 @@ def fast_map(
             calls can use, up to one per item; as many coroutines as buffersize
             admits.
         procs_limit: Most worker processes. None: the CPUs that this process may
-            use by affinity and cgroup quota. There are never more than items or
-            threads_limit. 0: none, but threads of this process: nothing is
+            use by affinity and cgroup quota; workers are not pinned to one of
+            them, which is left to the system. There are never more than items
+            or threads_limit. 0: none, but threads of this process: nothing is
             sent, items and results are the objects themselves and an exception
             the one that was raised. A thread can't be ended: one that is in fn
             when the map is closed, or the interpreter exits, leaves when fn
@@ -148,7 +149,7 @@ def fast_map(
             notebook, while the results are taken or waited for. It counts items
             that are finished, also those that wait for one before them. Where
             stderr is no terminal it is a line every ten seconds and at the end.
-            Needs pip install fast_map[progress].
+            Needs pip install 'fast_map[progress]'.
         total: Number of items that the bar shows, at least 0. None: the input's
             length, if it has one. It changes nothing else.
         tasks_count_estimate: Another name of total.
