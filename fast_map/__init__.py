@@ -1,7 +1,8 @@
 """map() over processes and threads at once.
 
-``fast_map(fn, iterable)`` calls ``fn`` on each item in worker processes, each with a pool of
-threads, and yields the results in order while they arrive::
+``fast_map(fn, iterable)`` calls ``fn`` on each item in worker processes,
+each with a pool of threads, and yields the results in order while they
+arrive::
 
     from fast_map import fast_map
 

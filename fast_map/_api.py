@@ -13,6 +13,7 @@ from ._checks import (
     check_bool,
     check_callable,
     check_choice,
+    check_fn,
     check_int,
     check_keywords,
     check_limit,
@@ -98,8 +99,9 @@ def fast_map(
             calls can use, up to one per item; as many coroutines as buffersize
             admits.
         procs_limit: Most worker processes. None: the CPUs that this process may
-            use by affinity and cgroup quota. There are never more than items or
-            threads_limit. 0: none, but threads of this process: nothing is
+            use by affinity and cgroup quota; workers are not pinned to one of
+            them, which is left to the system. There are never more than items
+            or threads_limit. 0: none, but threads of this process: nothing is
             sent, items and results are the objects themselves and an exception
             the one that was raised. A thread can't be ended: one that is in fn
             when the map is closed, or the interpreter exits, leaves when fn
@@ -147,7 +149,7 @@ def fast_map(
             notebook, while the results are taken or waited for. It counts items
             that are finished, also those that wait for one before them. Where
             stderr is no terminal it is a line every ten seconds and at the end.
-            Needs pip install fast_map[progress].
+            Needs pip install 'fast_map[progress]'.
         total: Number of items that the bar shows, at least 0. None: the input's
             length, if it has one. It changes nothing else.
         tasks_count_estimate: Another name of total.
@@ -199,8 +201,7 @@ def fast_map(
         >>> list(fast_map(area, [1, 2, 3], [10, 20, 30]))
         [10, 40, 90]
     """
-    if not callable(fn):
-        raise TypeError(f"fast_map() argument 1 must be callable, not {type(fn).__name__!r}")
+    check_fn(fn)
     if not iterables:
         raise TypeError("fast_map() needs at least one iterable after fn")
     coroutines = is_coroutine_function(fn)

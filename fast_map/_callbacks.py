@@ -22,25 +22,30 @@ def fast_map_async(
 ) -> threading.Thread:
     """Do what fast_map does on a thread, which hands each result to a callback.
 
-    The arguments are checked and the workers forked before this returns; the thread only takes the
-    results. It is no daemon: a program that ends waits for it, and for all results.
+    The arguments are checked and the workers forked before this returns; the
+    thread only takes the results. It is no daemon: a program that ends waits
+    for it, and for all results.
 
     Args:
         fn: As for fast_map.
         *iterables: As for fast_map.
-        on_result: Called with each result, in order.
-        on_done: Called without arguments after the last result, if there was no error.
-        on_error: Called with the exception that ended the map: that of an item, of an input, of a
-            worker, or one that on_result or on_done raised. Nothing is called after it. None: it
-            goes to threading.excepthook, as from any thread, which prints it.
+        on_result: Called with each result, in order; with ordered=False, as
+            they come.
+        on_done: Called without arguments after the last result, if there was no
+            error.
+        on_error: Called with the exception that ended the map: that of an item,
+            of an input, of a worker, or one that on_result or on_done raised.
+            Nothing is called after it. None: it goes to threading.excepthook,
+            as from any thread, which prints it, unless it is SystemExit.
         **options: Those of fast_map.
 
     Returns:
-        The thread that calls the callbacks, started. To stop early, raise in on_result.
+        The thread that calls the callbacks, started. To stop early, raise in
+        on_result.
 
     Raises:
-        TypeError, ValueError, OSError: As fast_map does, at the call and in the caller's thread; a
-            callback that can't be called is a TypeError.
+        What fast_map raises, at the call and in the caller's thread; TypeError
+        for a callback that can't be called.
 
     Example:
         >>> thread = fast_map_async(pow, [1, 2, 3], [2, 2, 2], on_result=print)

@@ -5,8 +5,15 @@ Messages begin with the argument's name.
 
 import operator
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
+
+
+def check_fn(fn: Callable[..., Any]) -> None:
+    if not callable(fn):
+        is_called = isinstance(fn, (Awaitable, AsyncIterator))
+        hint = ": pass the function itself, without calling it" if is_called else ""
+        raise TypeError(f"fast_map() argument 1 must be callable, not {_kind(fn)}{hint}")
 
 
 def check_limit(name: str, value: int | None) -> int:
@@ -43,7 +50,7 @@ def check_local(
 
 def check_int(name: str, value: int, least: int, also: str = "") -> int:
     if isinstance(value, bool):
-        raise TypeError(f"{name} must be an int{also}, not bool")
+        raise TypeError(f"{name} must be an int{also}, not {_kind(value)}")
     try:
         number = operator.index(value)
     except TypeError:
@@ -74,6 +81,8 @@ def check_seconds(name: str, value: float | None) -> float:
         seconds = float(value)
     except TypeError:
         raise TypeError(f"{name} must be a number of seconds or None, not {_kind(value)}") from None
+    except OverflowError:
+        raise ValueError(f"{name} must be at most {sys.float_info.max} seconds or None") from None
     if not seconds > 0:
         raise ValueError(f"{name} must be more than 0 seconds or None, not {value!r}")
     return seconds
@@ -132,4 +141,7 @@ def check_star(star: bool | None, kwstar: bool, inputs: int) -> int:
 
 
 def _kind(value: object) -> str:
-    return repr(type(value).__name__)
+    """The name of its type, with the module's where a bare "bool", say, would not tell."""
+    kind = type(value)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return repr(module + kind.__qualname__)

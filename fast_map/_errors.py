@@ -28,11 +28,13 @@ class WorkerCrashed(BrokenExecutor):
 
     Attributes:
         pid: The process that died (int).
-        exitcode: Its exit status (int), or None if a signal killed it or nobody knows.
+        exitcode: Its exit status (int), or None if a signal killed it or nobody
+            knows.
         signal: The number of the signal that killed it (int), or None.
-        items: Positions of the items that it was running and whose results are lost (tuple of
-            int), the first being the one in whose place this is raised. Empty if it was running
-            none, and no other worker was left to go on.
+        items: Positions of the items that it was running and whose results are
+            lost (tuple of int), the first being the one in whose place this is
+            raised. Empty if it was running none, and no other worker was left
+            to go on.
     """
 
     def __init__(
@@ -68,8 +70,9 @@ class TaskTimeout(TimeoutError):
     Attributes:
         item: The item's position (int).
         seconds: The task_timeout (float).
-        stack: Where the thread that ran it was, the innermost call first, as faulthandler writes it
-            (str; empty where the thread could not tell). Of a coroutine: what it was waiting in.
+        stack: Where the thread that ran it was, the innermost call first, as
+            faulthandler writes it (str; empty where the thread could not tell).
+            Of a coroutine: what it was waiting in.
     """
 
     def __init__(self, item: int, seconds: float, stack: str = "") -> None:
@@ -84,7 +87,10 @@ class TaskTimeout(TimeoutError):
 
 
 class RemoteTraceback(Exception):
-    """The cause of an exception that came from a worker; its text is the worker's traceback."""
+    """The cause of an exception that came from a worker.
+
+    Its text is the worker's traceback.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -95,7 +101,7 @@ class RemoteTraceback(Exception):
 
 
 class RemoteError(RuntimeError):
-    """Stands for an exception of a worker that could not be sent itself, for it does not pickle.
+    """Stands for an exception of a worker that does not pickle.
 
     Its text has the original's type and message.
     """

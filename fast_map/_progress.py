@@ -56,11 +56,24 @@ class _Bar:
     def show(self, finished: int, is_last: bool) -> None:
         self._bar.n = finished
         if is_last:
-            self._bar.close()
+            self._close()
             return
         # tqdm itself would not let go of its lock if drawing raised an exception, such as Ctrl-C.
         with self._bar.get_lock():
             self._bar.refresh(nolock=True)
+
+    def _close(self) -> None:
+        """Leave the last drawing on the cursor's line and go to the next one.
+
+        Bars below count their lines from the cursor's. tqdm itself does not tell them that it has
+        moved: from then on they would draw one line too low, and leave their old drawing behind.
+        """
+        place = abs(getattr(self._bar, "pos", 0))
+        self._bar.close()
+        with self._bar.get_lock():
+            for other in getattr(self._bar, "_instances", ()):
+                if getattr(other, "pos", 0) > place:
+                    other.pos -= 1
 
 
 class _Lines:
@@ -82,12 +95,15 @@ class _Lines:
     def _describe(self, finished: int, elapsed: float) -> str:
         from tqdm import tqdm
 
-        shape = "{desc}{percentage:.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
+        count = "{n_fmt}it [{elapsed}, {rate_fmt}]"
+        # A total that has turned out to be too low is none, as in tqdm's bars.
+        if self._total and finished <= self._total:
+            count = "{percentage:.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
         line: str = tqdm.format_meter(
             finished,
             self._total,
             elapsed,
             prefix=self._description,
-            bar_format=shape if self._total else None,
+            bar_format="{desc}" + count,
         )
         return line

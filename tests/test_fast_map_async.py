@@ -1,11 +1,15 @@
 """fast_map_async: callbacks on a thread."""
 
+import itertools
+import pickle
+import signal
+import sys
 import threading
 
 import pytest
-from support import Gate, identity, leaves_nothing, run_script, wait_until
+from support import Gate, die_of, identity, leaves_nothing, run_script, wait_until
 
-from fast_map import fast_map_async
+from fast_map import WorkerCrashed, fast_map_async
 
 
 @pytest.fixture
@@ -89,6 +93,39 @@ def test_an_error_goes_to_on_error_and_is_the_last_call():
     assert log.calls == [("on_result", 0), ("on_result", 1)]
 
 
+def raise_in_input():
+    yield 0
+    yield 1
+    raise KeyError("input")
+
+
+def kill_at_two(number):
+    if number == 2:
+        die_of(signal.SIGKILL)
+    return number
+
+
+@pytest.mark.parametrize(
+    ("fn", "items", "error"),
+    [
+        (fail_at_two, range(4), LookupError),
+        (lambda n: sys.exit(3) if n == 2 else n, range(4), SystemExit),
+        (lambda n: threading.Lock() if n == 2 else n, range(4), pickle.PicklingError),
+        (kill_at_two, range(4), WorkerCrashed),
+        (identity, raise_in_input(), KeyError),
+    ],
+    ids=["in fn", "exit in fn", "result", "crash", "in the input"],
+)
+def test_every_error_comes_after_the_results_before_it(fn, items, error):
+    log = Log()
+    with leaves_nothing():
+        log.start(fn, items, threads_limit=1, buffersize=1).join()
+    *results, (name, raised) = log.calls
+    assert results == [("on_result", 0), ("on_result", 1)]
+    assert name == "on_error"
+    assert isinstance(raised, error)
+
+
 def test_an_error_without_on_error_goes_to_the_excepthook(excepthook):
     log = Log()
     thread = log.start(fail_at_two, range(10), on_error=None)
@@ -115,6 +152,19 @@ def test_an_error_of_a_callback_ends_it_likewise(excepthook, callback):
     assert [error.args for error, _ in excepthook] == [(callback,)]
 
 
+@pytest.mark.parametrize("options", [{}, {"procs_limit": 0}, {"ordered": False}], ids=repr)
+def test_an_error_of_a_callback_ends_an_endless_map(options):
+    def stop(result):
+        raise StopIteration
+
+    log = Log()
+    with leaves_nothing():
+        log.start(identity, itertools.count(), on_result=stop, **options).join()
+    [(name, error)] = log.calls
+    assert name == "on_error"
+    assert isinstance(error, StopIteration)
+
+
 def test_an_error_of_on_error_goes_to_the_excepthook(excepthook):
     def fail(error):
         raise KeyError("mine") from error
@@ -136,10 +186,12 @@ def test_an_error_of_on_error_goes_to_the_excepthook(excepthook):
         ((identity, [1]), {"on_error": [print]}),
         ((identity, [1]), {"unknown": 1}),
         ((identity, [1]), {"retries": None}),
+        ((identity, [1]), {"buffersize": 0}),
+        ((identity, [1], [2]), {"star": True}),
     ],
 )
 def test_arguments_are_checked_at_the_call(arguments, options):
-    with leaves_nothing(), pytest.raises(TypeError):
+    with leaves_nothing(), pytest.raises((TypeError, ValueError)):
         fast_map_async(*arguments, **options)
 
 

@@ -231,12 +231,31 @@ def test_without_stderr_there_is_no_bar(monkeypatch):
 # A real terminal, a log file
 
 
-def screen_of(*arguments):
-    """The lines that stay on an 80-column terminal, and the exit status."""
+def screen(text):
+    """The lines that stay of what was written to a terminal, by the controls that tqdm uses."""
+    lines, row, column = [""], 0, 0
+    for part in re.findall(r"\r|\n|\x1b\[A|[^\r\n\x1b]+", text):
+        if part == "\r":
+            column = 0
+        elif part == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row == len(lines))
+        elif part == "\x1b[A":
+            row -= 1
+        else:
+            old = lines[row].ljust(column)
+            column += len(part)
+            lines[row] = old[: column - len(part)] + part + old[column:]
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def screen_of(*arguments, interrupt_at=None):
+    """The lines that stay on an 80-column terminal, and everything that was written to it."""
     pexpect = pytest.importorskip("pexpect")
     path = Path(__file__).with_name("isolated") / SCRIPT
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
     environment["TERM"] = "xterm"
+    log = io.StringIO()
     with leaves_nothing():
         child = pexpect.spawn(
             sys.executable,
@@ -246,24 +265,37 @@ def screen_of(*arguments):
             encoding="utf-8",
             timeout=20,
         )
+        child.logfile_read = log
+        if interrupt_at is not None:
+            child.expect(interrupt_at)
+            child.sendintr()
         child.expect(pexpect.EOF)
         child.close()
-        text = child.before
         del child
-    # A carriage return goes back to where the next drawing begins.
-    lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]
-    return [line for line in lines if line], text
+    return screen(log.getvalue()), log.getvalue()
 
 
-def test_in_a_terminal_one_line_stays():
-    lines, text = screen_of()
+FULL_BAR = r"100%\|█+\| 40/40 \[00:0\d<00:00, +[\d.]+it/s\]"
+
+
+@pytest.mark.parametrize("how", ["map", "unordered", "threads", "async", "callbacks"])
+def test_in_a_terminal_one_line_stays(how):
+    lines, text = screen_of(how)
     assert len(lines) == 2
-    assert re.fullmatch(r"naps: 100%\|█+\| 40/40 \[00:0\d<00:00, +[\d.]+it/s\]", lines[0])
+    assert re.fullmatch(f"naps: {FULL_BAR}", lines[0])
     assert max(map(len, lines)) <= 80
     assert lines[1] == "780"
     counts = [int(count) for count in re.findall(r"(\d+)/40", text)]
     assert counts == sorted(counts)
     assert len(set(counts)) > 2
+
+
+def test_in_a_terminal_each_map_of_a_pipeline_has_its_line():
+    lines, _ = screen_of("pipeline")
+    assert len(lines) == 3
+    assert re.fullmatch(f"naps: {FULL_BAR}", lines[0])
+    assert re.fullmatch(f"more naps: {FULL_BAR}", lines[1])
+    assert lines[2] == "780"
 
 
 def test_in_a_terminal_an_error_stands_below_the_bar():
@@ -274,17 +306,53 @@ def test_in_a_terminal_an_error_stands_below_the_bar():
     assert "Exception ignored" not in "".join(lines)
 
 
-@pytest.mark.parametrize("how", ["", "fail"])
+def test_in_a_terminal_what_is_printed_after_an_early_end_stands_below_the_bar():
+    lines, _ = screen_of("close")
+    assert re.fullmatch(r"naps: +\d+%\|.*\| \d+/40 \[.*\]", lines[0])
+    assert lines[1:] == ["closed"]
+
+
+def test_in_a_terminal_ctrl_c_ends_the_bar_and_is_told_below_it():
+    lines, _ = screen_of("stuck", interrupt_at="20/40")
+    assert re.match(r"naps: +50%\|.*\| 20/40 \[", lines[0])
+    assert lines[1].startswith("Traceback")
+    assert lines[-1] == "KeyboardInterrupt"
+    assert "Exception ignored" not in "".join(lines)
+
+
+@pytest.mark.parametrize("how", ["map", "fail", "close", "pipeline", "async", "uncounted"])
 def test_in_a_log_file_there_is_one_line_of_text(how):
-    status, out, err = run_script(SCRIPT, *filter(None, [how]))
-    first, *rest = err.splitlines()
-    assert re.fullmatch(r"naps: \d+% \d+/40 \[00:0\d<[\d:?]+, +[\d.?]+it/s\]", first)
-    assert not re.search(r"[\r\x1b\x08]", err)
-    if how:
-        assert status == 1
-        assert rest[0].startswith("fast_map.RemoteTraceback")
+    status, out, err = run_script(SCRIPT, how)
+    lines = err.splitlines()
+    if how == "uncounted":
+        assert re.fullmatch(r"naps: 40it \[00:0\d, +[\d.]+it/s\]", lines.pop(0))
     else:
-        assert (status, out, rest) == (0, "780\n", [])
+        progress = r"naps: \d+% \d+/40 \[00:0\d<[\d:?]+, +[\d.?]+it/s\]"
+        assert re.fullmatch(progress, lines.pop(0))
+        if how == "pipeline":
+            assert re.fullmatch(f"more {progress}", lines.pop(0))
+    assert not re.search(r"[\r\x1b\x08]", err)
+    if how == "fail":
+        assert status == 1
+        assert lines[0].startswith("fast_map.RemoteTraceback")
+    else:
+        assert (status, out, lines) == (0, "closed\n" if how == "close" else "780\n", [])
+
+
+def test_in_a_log_file_a_total_that_was_too_low_is_none():
+    file = io.StringIO()
+    _progress._Lines(file, "", 20).show(20, True)
+    _progress._Lines(file, "", 20).show(21, True)
+    first, second = file.getvalue().splitlines()
+    assert first.startswith("100% 20/20 [")
+    assert second.startswith("21it [")
+
+
+def test_in_a_notebook_without_its_widgets_there_are_lines():
+    status, out, err = run_script("in_a_notebook.py", "map")
+    assert (status, out) == (0, "780\n")
+    assert "IProgress not found" in err
+    assert re.fullmatch(r"naps: 100% 40/40 \[.*\]", err.splitlines()[-1])
 
 
 # Others' bars

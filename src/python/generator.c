@@ -472,7 +472,8 @@ static PyMethodDef methods[] = {
     {"__aexit__", fm_async_leave, METH_VARARGS, DOC("Close the map.")},
     {"aclose", fm_async_close, METH_NOARGS,
      DOC("aclose($self, /)\n--\n\n"
-         "End the map and its workers, as close() does; the event loop goes on meanwhile.")},
+         "End the map and its workers, as close() does.\n\n"
+         "The event loop goes on while they end.")},
     {"_shut_down", shut_down, METH_NOARGS, NULL},
     {"_set_progress", set_progress, METH_O, NULL},
     {"_arm", fm_async_arm, METH_NOARGS, NULL},
@@ -498,7 +499,8 @@ static PyType_Slot slots[] = {
                     "Iterate over it, or take results one by one by next(it) or it.next(timeout).\n"
                     "len(it) is the number of all results, where the input tells it. Its workers\n"
                     "end with the last result, or when it is closed: by close(), at the end of a\n"
-                    "with block, or as soon as nothing refers to it.")},
+                    "with block, or as soon as nothing refers to it. In an event loop: async for,\n"
+                    "async with, and aclose().")},
     {Py_tp_dealloc, dealloc},
     {Py_tp_finalize, finalize},
     {Py_tp_traverse, traverse},

@@ -75,6 +75,24 @@ take_sequences(struct fm_source *source, PyObject *iterables)
     return 0;
 }
 
+/* What to do with an input that is not iterable but may be taken for it. */
+static const char *
+remedy(PyObject *input)
+{
+    const PyAsyncMethods *async = Py_TYPE(input)->tp_as_async;
+    if (async != NULL && async->am_aiter != NULL) {
+        return "; collect what it gives asynchronously: [item async for item in ...]";
+    }
+    if (async != NULL && async->am_await != NULL) {
+        return "; await it first";
+    }
+    if (PyFunction_Check(input)
+        && (((PyCodeObject *)PyFunction_GET_CODE(input))->co_flags & CO_GENERATOR) != 0) {
+        return "; call the generator function";
+    }
+    return "";
+}
+
 static PyObject *
 make_iterator(PyObject *iterables, Py_ssize_t index)
 {
@@ -83,8 +101,8 @@ make_iterator(PyObject *iterables, Py_ssize_t index)
     if (iterator == NULL && PyErr_ExceptionMatches(PyExc_TypeError)
         && Py_TYPE(input)->tp_iter == NULL) {
         PyErr_Format(PyExc_TypeError,
-                     "fast_map() argument %zd must be iterable, but '%.200s' object is not",
-                     index + 2, Py_TYPE(input)->tp_name);
+                     "fast_map() argument %zd must be iterable, but '%.200s' object is not%s",
+                     index + 2, Py_TYPE(input)->tp_name, remedy(input));
     }
     return iterator;
 }
