@@ -11,9 +11,9 @@ from . import _core
 from ._checks import (
     check_arguments,
     check_bool,
-    check_callable,
     check_choice,
     check_fn,
+    check_initializer,
     check_int,
     check_keywords,
     check_limit,
@@ -132,7 +132,8 @@ def fast_map(
         initializer: Called with initargs once in each worker process, before
             its first item. If it raises, every item of that process gives that
             exception in its place. With procs_limit=0 it is called in each
-            thread.
+            thread. If fn is a coroutine function it is called in the event
+            loop, and may be one too.
         initargs: Arguments of initializer.
         max_tasks_per_child: Items, at least 1, after which a worker process
             ends and a new one takes its place: for functions that leak. None: a
@@ -221,7 +222,7 @@ def fast_map(
         kwstar=kwstar,
         args=check_arguments("args", args),
         kwargs=check_keywords("kwargs", kwargs),
-        initializer=check_callable("initializer", initializer),
+        initializer=check_initializer(initializer, coroutines),
         initargs=check_arguments("initargs", initargs),
         threads_limit=check_limit("threads_limit", threads_limit),
         procs_limit=procs,

@@ -8,6 +8,8 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
+from ._coroutines import is_coroutine_function
+
 
 def check_fn(fn: Callable[..., Any]) -> None:
     if not callable(fn):
@@ -103,6 +105,19 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
 def check_callable(name: str, value: Callable[..., object] | None) -> Callable[..., object] | None:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable or None, not {_kind(value)}")
+    return value
+
+
+def check_initializer(
+    value: Callable[..., object] | None, coroutines: bool
+) -> Callable[..., object] | None:
+    """Only the event loop of a coroutine function's workers can await an initializer."""
+    check_callable("initializer", value)
+    if value is not None and not coroutines and is_coroutine_function(value):
+        raise TypeError(
+            "initializer must not be a coroutine function unless fn is one: there is no event loop "
+            "to await it"
+        )
     return value
 
 

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from types import FrameType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,19 @@ def open_event_loop(descriptor: int, take: Callable[[], None]) -> "asyncio.Abstr
     asyncio.set_event_loop(loop)
     loop.add_reader(descriptor, take)
     return loop
+
+
+def call_in_loop(
+    loop: "asyncio.AbstractEventLoop", fn: Callable[..., object], args: tuple[Any, ...]
+) -> None:
+    """Call fn while the loop runs, and await what it returns if that is possible."""
+
+    async def call() -> None:
+        returned = fn(*args)
+        if isinstance(returned, Awaitable):
+            await returned
+
+    loop.run_until_complete(call())
 
 
 def close_event_loop(loop: "asyncio.AbstractEventLoop") -> None:

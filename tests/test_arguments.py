@@ -198,7 +198,9 @@ def test_options_that_bound_each_other_are_no_contradiction(options, kind):
     assert (results if options.get("ordered", True) else sorted(results)) == list(range(20))
 
 
-@pytest.mark.parametrize("make", [dict.fromkeys, set, "".join, frozenset], ids=repr)
+@pytest.mark.parametrize(
+    "make", [dict.fromkeys, set, "".join, frozenset], ids=["dict", "set", "str", "frozenset"]
+)
 def test_any_iterable_is_an_input_as_for_map(make):
     values = make(["a", "b", "c"])
     assert list(fast_map(identity, values)) == list(map(identity, values))

@@ -89,3 +89,38 @@ def test_an_initializer_runs_first_and_its_error_is_each_items():
 def test_threads_of_this_process_are_refused():
     with pytest.raises(ValueError, match=r"procs_limit=0 .* coroutine function"):
         fast_map(add, [1], procs_limit=0)
+
+
+def test_an_initializer_runs_in_the_loop_and_may_be_awaited():
+    loops = []
+
+    def note_loop():
+        loops.append(asyncio.get_running_loop())
+
+    async def note_loop_later():
+        await asyncio.sleep(0.001)
+        note_loop()
+
+    async def is_the_same(_):
+        return loops == [asyncio.get_running_loop()]
+
+    for initializer in (note_loop, note_loop_later):
+        assert list(fast_map(is_the_same, range(20), initializer=initializer)) == [True] * 20
+
+
+def test_an_awaited_initializer_that_fails():
+    async def fail():
+        await asyncio.sleep(0.001)
+        raise LookupError("not ready")
+
+    with pytest.raises(LookupError, match="not ready"):
+        list(fast_map(add, [1, 2], initializer=fail))
+
+
+@pytest.mark.parametrize("options", [{}, {"procs_limit": 0}])
+def test_nobody_could_await_an_initializer_beside_an_ordinary_function(options):
+    async def initializer():
+        pass
+
+    with pytest.raises(TypeError, match="initializer must not be a coroutine function"):
+        fast_map(abs, [1], initializer=initializer, **options)

@@ -30,6 +30,8 @@ struct fm_exit fm_process_reap(pid_t pid);
 #define FM_FEEDER_NAME "fm-feeder"
 #define FM_SUPERVISOR_NAME "fm-supervisor"
 #define FM_WAITER_NAME "fm-waiter"
+/* One that was the caller's code's, and has done with it. */
+#define FM_LEAVING_NAME "fm-leaving"
 
 /* Whether this process has threads besides the caller and those; false where /proc doesn't say. */
 bool fm_process_has_other_threads(void);

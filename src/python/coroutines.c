@@ -377,6 +377,13 @@ fm_coroutines_open(struct fm_worker *worker)
     return open_loop(coroutines) == 0 ? 0 : explain_failure();
 }
 
+PyObject *
+fm_coroutines_call(struct fm_coroutines *coroutines, PyObject *function, PyObject *arguments)
+{
+    return PyObject_CallFunctionObjArgs(coroutines->worker->job->state->call_in_loop,
+                                        coroutines->loop, function, arguments, NULL);
+}
+
 /* SystemExit and KeyboardInterrupt leave the loop, though a task has them too: they are the affair of
  * whoever awaits that task. */
 static int

@@ -59,6 +59,11 @@ struct fm_coroutines {
 /* Sets up the worker's event loop; before fm_pool_init. 0 or -errno. */
 int fm_coroutines_open(struct fm_worker *worker);
 
+/* Calls a function in the loop and, if what it returns can be awaited, awaits that. NULL with an
+ * exception. */
+PyObject *fm_coroutines_call(struct fm_coroutines *coroutines, PyObject *function,
+                             PyObject *arguments);
+
 /* Runs items until none will ever come; -errno if the system grants no threads, or the loop fails. */
 int fm_coroutines_run(struct fm_worker *worker);
 

@@ -2,6 +2,7 @@
 
 #include "compat.h"
 #include "feeder.h"
+#include "process.h"
 #include "refusal.h"
 #include "supervisor.h"
 #include "task.h"
@@ -91,6 +92,8 @@ run_thread(void *context, struct fm_pool_thread *thread)
     run_all(worker, thread, state);
     if (!fm_engine_is_foreign(worker->engine)) {
         call_and_clear(PyObject_CallNoArgs(module_state->leave_local_thread));
+        /* Who finds the map ended may fork before this thread has quite gone. */
+        fm_process_name_thread(FM_LEAVING_NAME);
         if (fm_pool_leave(&worker->pool)) {
             fm_job_unref(job);
         }

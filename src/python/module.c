@@ -124,6 +124,7 @@ static const struct import imports[] = {
     IMPORT("fast_map._errors", "explain_decoding_error", explain_decoding_error),
     IMPORT("fast_map._coroutines", "open_event_loop", open_event_loop),
     IMPORT("fast_map._coroutines", "close_event_loop", close_event_loop),
+    IMPORT("fast_map._coroutines", "call_in_loop", call_in_loop),
     IMPORT("fast_map._coroutines", "write_stack", write_coroutine_stack),
     IMPORT("fast_map._stats", "make_stats", make_stats),
     IMPORT("fast_map._worker", "set_up_worker", set_up_worker),

@@ -31,6 +31,7 @@ struct fm_state {
     /* Python functions of fast_map._coroutines. */
     PyObject *open_event_loop;
     PyObject *close_event_loop;
+    PyObject *call_in_loop;
     PyObject *write_coroutine_stack;
 
     PyObject *make_stats; /* of fast_map._stats */

@@ -258,7 +258,9 @@ fm_worker_call_initializer(struct fm_worker *worker)
     if (job->initializer == NULL) {
         return;
     }
-    PyObject *done = PyObject_Call(job->initializer, job->initargs, NULL);
+    PyObject *done = worker->coroutines != NULL
+                         ? fm_coroutines_call(worker->coroutines, job->initializer, job->initargs)
+                         : PyObject_Call(job->initializer, job->initargs, NULL);
     if (done == NULL) {
         Py_XSETREF(worker->initializer_error, fm_compat_take_exception());
     }
