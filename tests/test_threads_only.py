@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -593,11 +592,3 @@ def test_a_list_is_read_to_its_end_without_an_order():
     given, _ = things(30)
     results = list(fast_map(nap, given, ordered=False, threads_limit=3))
     assert sorted(map(id, results)) == sorted(map(id, given))
-
-
-def test_no_thread_of_an_ended_map_is_taken_for_somebody_elses():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for _ in range(100):
-            assert len(list(fast_map(identity, range(20)))) == 20
-            assert list(package.fast_map(abs, [-1])) == [1]
