@@ -254,7 +254,7 @@ def screen_of(*arguments, interrupt_at=None):
     pexpect = pytest.importorskip("pexpect")
     path = Path(__file__).with_name("isolated") / SCRIPT
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
-    environment["TERM"] = "xterm"
+    environment |= {"TERM": "xterm", "NO_COLOR": "1", "PYTHON_COLORS": "0"}
     log = io.StringIO()
     with leaves_nothing():
         child = pexpect.spawn(
