@@ -18,6 +18,8 @@ import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from _common import compare, exit_with, folder, positive
+
 from fast_map import fast_map
 
 READ_SIZE = 1 << 20
@@ -123,38 +125,8 @@ def read_once(paths: list[str]) -> None:
             pass
 
 
-def compare(paths: list[str]) -> int:
-    """Time each way of doing the same; 1 if any of them came to other results, else 0."""
-    read_once(paths)
-    expected, reference, status = None, 0.0, 0
-    for name, run in CONTENDERS.items():
-        started = time.perf_counter()
-        results = run(paths)
-        seconds = time.perf_counter() - started
-        if expected is None:
-            expected, reference = results, seconds
-        line = f"{name:<24} {seconds:8.2f} s {seconds / reference:8.2f} x fast_map's time"
-        if results != expected:
-            line += "  RESULTS DIFFER FROM fast_map's"
-            status = 1
-        print(line, flush=True)
-    print(f"{len(paths)} files, " + ("results differ" if status else "all results agree"))
-    return status
-
-
-def folder(text: str) -> str:
-    if not os.path.exists(text):
-        raise argparse.ArgumentTypeError(f"{text!r} does not exist")
-    if not os.path.isdir(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
-    return text
-
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
-    return number
+def describe(results: list[Checksum]) -> str:
+    return f"{len(results)} files"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -177,16 +149,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     paths = regular_files(options.dir)[: options.limit]
-    try:
-        if options.compare:
-            return compare(paths)
-        print_checksums(paths)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader, `head` for instance, has seen enough. Nothing may be flushed to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if options.compare:
+        read_once(paths)
+        return compare(CONTENDERS, paths, describe=describe)
+    print_checksums(paths)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -9,19 +9,16 @@ Compare with: python examples/fetch_pages.py --compare
 """
 
 import argparse
-import contextlib
+import functools
 import multiprocessing
 import multiprocessing.pool
 import random
-import signal
-import subprocess
-import sys
-import threading
 import time
 import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Sequence
+
+from _common import compare, exit_with
+from _local_site import download, local_site
 
 from fast_map import fast_map
 
@@ -39,14 +36,9 @@ VOCABULARY = """
 
 Page = tuple[str, int]
 
-# A proxy that the environment names must not see requests to the loopback interface.
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
 
 def count_words(url: str) -> Page:
-    with OPENER.open(url, timeout=30) as response:
-        text = response.read().decode()
-    return urllib.parse.urlsplit(url).path, len(text.split())
+    return urllib.parse.urlsplit(url).path, len(download(url).split())
 
 
 def print_pages(urls: list[str], concurrency: int) -> None:
@@ -80,24 +72,8 @@ CONTENDERS: dict[str, Callable[[list[str], int], list[Page]]] = {
 }
 
 
-def compare(urls: list[str], concurrency: int) -> int:
-    """Time each way of doing the same; 1 if any of them came to other results, else 0."""
-    expected, reference, status = None, 0.0, 0
-    for name, run in CONTENDERS.items():
-        started = time.perf_counter()
-        results = run(urls, concurrency)
-        seconds = time.perf_counter() - started
-        if expected is None:
-            expected, reference = results, seconds
-        line = f"{name:<16} {seconds:8.2f} s {seconds / reference:8.2f} x fast_map's time"
-        if results != expected:
-            line += "  RESULTS DIFFER FROM fast_map's"
-            status = 1
-        print(line, flush=True)
-    words = sum(count for _, count in expected or [])
-    agreement = "results differ" if status else "all results agree"
-    print(f"{len(urls)} pages, {words} words, {agreement}")
-    return status
+def describe(results: list[Page]) -> str:
+    return f"{len(results)} pages, {sum(words for _, words in results)} words"
 
 
 # The server's side.
@@ -117,52 +93,11 @@ def page_text(number: int) -> str:
     return "\n\n".join(paragraphs) + "\n"
 
 
-class PageHandler(BaseHTTPRequestHandler):
-    latency = 0.0  # seconds, on average
-
-    def do_GET(self) -> None:
-        number = int(self.path.rpartition("/")[2])
-        time.sleep(self.latency * (0.5 + number * 37 % 101 / 100))
-        body = page_text(number).encode()
-        with contextlib.suppress(ConnectionError):  # the caller may have gone away meanwhile
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-class PageServer(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 1024
-
-
-def serve(latency: float) -> None:
-    """Answer requests until standard input ends, which it does when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
-    PageHandler.latency = latency
-    server = PageServer(("127.0.0.1", 0), PageHandler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(f"http://127.0.0.1:{server.server_port}", flush=True)
-    sys.stdin.read()
-
-
-@contextlib.contextmanager
-def page_server(latency_ms: int) -> Iterator[str]:
-    """Run this file again as the server, and give the address at which it answers."""
-    command = [sys.executable, __file__, "--serve", "--latency", str(latency_ms)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as server:
-        try:
-            address = server.stdout.readline().strip() if server.stdout else ""
-            if not address:
-                sys.exit("the page server did not start")
-            yield address
-        finally:
-            server.terminate()
+def late_page(latency: float, path: str) -> str:
+    """The page of the number in which the path ends, after about that many seconds."""
+    number = int(path.rpartition("/")[2])
+    time.sleep(latency * (0.5 + number * 37 % 101 / 100))
+    return page_text(number)
 
 
 def up_to_1000(text: str) -> int:
@@ -198,19 +133,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="time fast_map against multiprocessing's Pool.imap and ThreadPool.imap instead",
     )
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.serve:
-        serve(options.latency / 1000)
-        return 0
-    with page_server(options.latency) as address:
+    with local_site(functools.partial(late_page, options.latency / 1000)) as address:
         print(f"pages come from {address}", flush=True)
         urls = [f"{address}/page/{number}" for number in range(options.pages)]
         if options.compare:
-            return compare(urls, options.concurrency)
+            return compare(CONTENDERS, urls, options.concurrency, describe=describe)
         print_pages(urls, options.concurrency)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -1,7 +1,8 @@
 """map() over processes and threads at once.
 
-``fast_map(fn, iterable)`` calls ``fn`` on each item in worker processes, each with a pool of
-threads, and yields the results in order while they arrive::
+``fast_map(fn, iterable)`` calls ``fn`` on each item in worker processes,
+each with a pool of threads, and yields the results in order while they
+arrive::
 
     from fast_map import fast_map
 
@@ -24,16 +25,20 @@ if _util.find_spec("fast_map._core") is None:
     )
 
 from ._api import fast_map
+from ._callbacks import fast_map_async
 from ._core import FastMap
 from ._errors import RemoteError, RemoteTraceback, TaskTimeout, WorkerCrashed
+from ._stats import Stats
 
 __all__ = [
     "FastMap",
     "RemoteError",
     "RemoteTraceback",
+    "Stats",
     "TaskTimeout",
     "WorkerCrashed",
     "fast_map",
+    "fast_map_async",
 ]
 
 

@@ -5,8 +5,17 @@ Messages begin with the argument's name.
 
 import operator
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
+
+from ._coroutines import is_coroutine_function
+
+
+def check_fn(fn: Callable[..., Any]) -> None:
+    if not callable(fn):
+        is_called = isinstance(fn, (Awaitable, AsyncIterator))
+        hint = ": pass the function itself, without calling it" if is_called else ""
+        raise TypeError(f"fast_map() argument 1 must be callable, not {_kind(fn)}{hint}")
 
 
 def check_limit(name: str, value: int | None) -> int:
@@ -20,9 +29,14 @@ def check_procs(value: int | None) -> int:
 
 
 def check_local(
-    task_timeout: float | None, max_tasks_per_child: int | None, start_method: str
+    coroutines: bool, task_timeout: float | None, max_tasks_per_child: int | None, start_method: str
 ) -> None:
     """Refuse what threads of this process can't do."""
+    if coroutines:
+        raise ValueError(
+            "procs_limit=0 runs fn in threads of this process, but a coroutine function runs in a "
+            "worker's event loop: give a procs_limit of at least 1"
+        )
     refused = {
         "task_timeout": (task_timeout, ", for a thread can't be ended"),
         "max_tasks_per_child": (max_tasks_per_child, ""),
@@ -38,7 +52,7 @@ def check_local(
 
 def check_int(name: str, value: int, least: int, also: str = "") -> int:
     if isinstance(value, bool):
-        raise TypeError(f"{name} must be an int{also}, not bool")
+        raise TypeError(f"{name} must be an int{also}, not {_kind(value)}")
     try:
         number = operator.index(value)
     except TypeError:
@@ -46,6 +60,17 @@ def check_int(name: str, value: int, least: int, also: str = "") -> int:
     if not least <= number <= sys.maxsize:
         raise ValueError(f"{name} must be from {least} to {sys.maxsize}{also}, not {number}")
     return number
+
+
+def check_total(total: int | None, estimate: int | None) -> int | None:
+    """The two names of one option."""
+    if total is not None and estimate is not None:
+        raise TypeError("total and tasks_count_estimate are the same: give one of them")
+    if total is not None:
+        return check_int("total", total, 0, " or None")
+    if estimate is not None:
+        return check_int("tasks_count_estimate", estimate, 0, " or None")
+    return None
 
 
 def check_seconds(name: str, value: float | None) -> float:
@@ -58,6 +83,8 @@ def check_seconds(name: str, value: float | None) -> float:
         seconds = float(value)
     except TypeError:
         raise TypeError(f"{name} must be a number of seconds or None, not {_kind(value)}") from None
+    except OverflowError:
+        raise ValueError(f"{name} must be at most {sys.float_info.max} seconds or None") from None
     if not seconds > 0:
         raise ValueError(f"{name} must be more than 0 seconds or None, not {value!r}")
     return seconds
@@ -78,6 +105,19 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
 def check_callable(name: str, value: Callable[..., object] | None) -> Callable[..., object] | None:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable or None, not {_kind(value)}")
+    return value
+
+
+def check_initializer(
+    value: Callable[..., object] | None, coroutines: bool
+) -> Callable[..., object] | None:
+    """Only the event loop of a coroutine function's workers can await an initializer."""
+    check_callable("initializer", value)
+    if value is not None and not coroutines and is_coroutine_function(value):
+        raise TypeError(
+            "initializer must not be a coroutine function unless fn is one: there is no event loop "
+            "to await it"
+        )
     return value
 
 
@@ -116,4 +156,7 @@ def check_star(star: bool | None, kwstar: bool, inputs: int) -> int:
 
 
 def _kind(value: object) -> str:
-    return repr(type(value).__name__)
+    """The name of its type, with the module's where a bare "bool", say, would not tell."""
+    kind = type(value)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return repr(module + kind.__qualname__)

@@ -19,16 +19,22 @@ from typing import Any
 _SEND_ARGUMENT, _READ_ARGUMENT, _CALL, _SEND_RESULT, _INITIALIZE = range(5)
 
 
+# How faulthandler names the calls that lead from an event loop to its callbacks.
+_LOOP_CALLS = (" in run_forever", " in _run_once", " in _run")
+
+
 class WorkerCrashed(BrokenExecutor):
     """A worker process died in the middle of its work.
 
     Attributes:
         pid: The process that died (int).
-        exitcode: Its exit status (int), or None if a signal killed it or nobody knows.
+        exitcode: Its exit status (int), or None if a signal killed it or nobody
+            knows.
         signal: The number of the signal that killed it (int), or None.
-        items: Positions of the items that it was running and whose results are lost (tuple of
-            int), the first being the one in whose place this is raised. Empty if it was running
-            none, and no other worker was left to go on.
+        items: Positions of the items that it was running and whose results are
+            lost (tuple of int), the first being the one in whose place this is
+            raised. Empty if it was running none, and no other worker was left
+            to go on.
     """
 
     def __init__(
@@ -64,8 +70,9 @@ class TaskTimeout(TimeoutError):
     Attributes:
         item: The item's position (int).
         seconds: The task_timeout (float).
-        stack: Where the thread that ran it was, the innermost call first, as faulthandler writes it
-            (str; empty where the thread could not tell).
+        stack: Where the thread that ran it was, the innermost call first, as
+            faulthandler writes it (str; empty where the thread could not tell).
+            Of a coroutine: what it was waiting in.
     """
 
     def __init__(self, item: int, seconds: float, stack: str = "") -> None:
@@ -80,7 +87,10 @@ class TaskTimeout(TimeoutError):
 
 
 class RemoteTraceback(Exception):
-    """The cause of an exception that came from a worker; its text is the worker's traceback."""
+    """The cause of an exception that came from a worker.
+
+    Its text is the worker's traceback.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -91,7 +101,7 @@ class RemoteTraceback(Exception):
 
 
 class RemoteError(RuntimeError):
-    """Stands for an exception of a worker that could not be sent itself, for it does not pickle.
+    """Stands for an exception of a worker that does not pickle.
 
     Its text has the original's type and message.
     """
@@ -180,9 +190,12 @@ def make_timeout_error(item: int, seconds: float, stack: bytes) -> TaskTimeout:
     """In the caller: what to raise for an item that ran for too long."""
     lines = stack.decode(errors="replace").splitlines()
     calls = [line for line in lines if line.startswith("  File ")]
-    # The main thread of a worker also has, below, the stack that the caller had at the fork.
-    ours = [i for i, line in enumerate(calls) if line.endswith(" in fast_map")]
+    # The main thread of a worker also has, below, the stack that the caller, or the nursery of a
+    # fork server, had at the fork. Above that is the event loop, if there is one.
+    ours = [i for i, line in enumerate(calls) if line.endswith((" in fast_map", " in _serve"))]
     calls = calls[: ours[0]] if ours else calls
+    while calls and calls[-1].endswith(_LOOP_CALLS):
+        calls.pop()
     error = TaskTimeout(item, seconds, "\n".join(calls))
     error.seq_index = item  # type: ignore[attr-defined]
     return error
@@ -292,9 +305,12 @@ def _explain_encoding(error: BaseException, what: str, subject: object) -> BaseE
     if not isinstance(error, Exception) or isinstance(error, MemoryError):
         return error
     kind = type(subject)
+    remedy = ""
+    if hasattr(kind, "__await__"):
+        remedy = "; an fn whose calls are to be awaited must be a coroutine function (async def)"
     explained = pickle.PicklingError(
         f"{what}, of type {kind.__module__}.{kind.__qualname__}, cannot be pickled: "
-        f"{_one_line(error)}"
+        f"{_one_line(error)}{remedy}"
     )
     explained.__cause__ = error
     return explained

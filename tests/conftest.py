@@ -1,9 +1,10 @@
-"""A hard time limit for every test, and after each one a look for processes left behind."""
+"""A hard time limit for every test, a look for processes left behind, and event loops."""
 
+import asyncio
 from multiprocessing import resource_tracker
 
 import pytest
-from support import child_pids, kill_leftover_children, time_limit
+from support import child_pids, kill_leftover_children, leaves_nothing, time_limit
 
 from fast_map import _forkserver, fast_map
 
@@ -37,3 +38,22 @@ def fork_server():
     yield
     _forkserver._server._stop()
     resource_tracker._resource_tracker._stop()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request):
+    """Runs a coroutine to its end in a new loop, of which nothing stays, nor of its maps."""
+    new_loop = asyncio.new_event_loop
+    if request.param == "uvloop":
+        new_loop = pytest.importorskip("uvloop").new_event_loop
+        new_loop().close()  # the first one makes descriptors that stay
+
+    def run(coroutine):
+        with leaves_nothing():
+            loop = new_loop()
+            try:
+                return loop.run_until_complete(coroutine)
+            finally:
+                loop.close()
+
+    return run

@@ -6,16 +6,18 @@ that uses it once and lets everything go. The names: "fast_map.X" for what the p
 whose reference counts are watched.
 """
 
+import asyncio
 import copy
 import gc
 import inspect
+import io
 import itertools
 import os
 import pickle
 import signal
 import time
 import weakref
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 
 import fast_map as package
 from fast_map import (
@@ -349,6 +351,64 @@ def use_exception(error):
         assert (type(twin), str(twin)) == (type(error), str(error))
     with suppress(type(error)):
         raise error
+
+
+@leak_case("FastMap.stats", "fast_map.Stats")
+def stats_case():
+    with fast_map(return_it, ITEMS) as mapped:
+        next(mapped)
+        first = mapped.stats()
+    assert isinstance(first, package.Stats)
+    assert len(str(mapped.stats()).splitlines()) > 3
+
+
+# ---- event loops, callbacks, bars ----
+
+
+@leak_case("FastMap.__aiter__", "FastMap.__anext__", "FastMap._arm", "FastMap._take")
+def async_for_case():
+    async def collect():
+        return [result async for result in fast_map(return_it, iter(ITEMS))]
+
+    assert len(asyncio.run(collect())) == len(ITEMS)
+
+
+@leak_case(
+    "FastMap.__aenter__", "FastMap.__aexit__", "FastMap.aclose", "FastMap._end", "FastMap._finish"
+)
+def async_with_case():
+    async def leave_early():
+        async with fast_map(return_it, iter(ITEMS)) as mapped:
+            await anext(mapped)
+        mapped = fast_map(return_it, iter(ITEMS))
+        await mapped.aclose()
+
+    asyncio.run(leave_early())
+
+
+@leak_case("fast_map.fast_map_async")
+def callbacks_case():
+    results = []
+    thread = package.fast_map_async(return_it, ITEMS, on_result=results.append)
+    thread.join()
+    assert len(results) == len(ITEMS)
+
+
+@leak_case(
+    "FastMap._set_progress",
+    "fast_map(progress)",
+    "fast_map(total)",
+    "fast_map(tasks_count_estimate)",
+)
+def progress_case():
+    with redirect_stderr(io.StringIO()) as lines:
+        assert len(list(fast_map(return_it, ITEMS, progress="leaks", total=9))) == len(ITEMS)
+        with fast_map(return_it, iter(ITEMS), progress=True, tasks_count_estimate=9) as mapped:
+            next(mapped)
+    assert "leaks" in lines.getvalue()
+
+
+# ---- errors ----
 
 
 @leak_case("fast_map.WorkerCrashed")

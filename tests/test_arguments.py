@@ -1,6 +1,7 @@
 """What is passed is checked at the call: what is refused and how, what is accepted."""
 
 import functools
+import inspect
 import operator
 import sys
 import threading
@@ -49,6 +50,16 @@ def test_fn_that_is_not_callable_is_refused(fn):
     assert type(fn).__name__ in str(caught.value)
 
 
+def test_a_call_of_a_coroutine_function_is_no_fn():
+    async def fetch(url):
+        return url
+
+    called = fetch(1)
+    with pytest.raises(TypeError, match="'coroutine': pass the function itself, without calling"):
+        fast_map(called, [1])
+    called.close()
+
+
 def test_a_call_without_fn_is_refused():
     with pytest.raises(TypeError, match=r"fast_map|fn"):
         fast_map()
@@ -67,6 +78,35 @@ def test_an_argument_that_is_not_iterable_is_refused(bad, place):
     with pytest.raises(TypeError, match="iterable") as caught:
         fast_map(print, *iterables)
     assert type(bad).__name__ in str(caught.value)
+
+
+async def asynchronous():
+    yield 1
+
+
+async def later():
+    return [1]
+
+
+def generate():
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (asynchronous, r"'async_generator' .* \[item async for item in \.\.\.\]"),
+        (lambda: generate, "'function' .* call the generator function"),
+        (later, "'coroutine' .* await it first"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"procs_limit": 0}, {"start_method": "forkserver"}])
+def test_an_input_that_is_nearly_iterable_is_refused_with_the_remedy(make, words, options):
+    bad = make()
+    with leaves_nothing(timeout=0), pytest.raises(TypeError, match=f"must be iterable.*{words}"):
+        fast_map(pow, [1, 2], bad, **options)
+    if inspect.iscoroutine(bad):
+        bad.close()
 
 
 def test_a_class_is_not_mistaken_for_its_iterable_instances():
@@ -101,6 +141,69 @@ def test_a_limit_that_is_no_int_is_refused(name, value):
         fast_map(identity, [1], **{name: value})
     message = str(caught.value)
     assert type(value).__name__ in message or repr(value) in message
+
+
+OPTIONS = [
+    name
+    for name, parameter in inspect.signature(fast_map).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+]
+
+# Values and the options that take them.
+TAKEN_BY = [
+    (Unsuitable(), ()),
+    (-1, ()),
+    (float("nan"), ()),
+    (2 + 3j, ()),
+    (10**30, ("task_timeout",)),
+    ("text", ("progress",)),
+    (True, ("star", "kwstar", "ordered", "return_exceptions", "progress")),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for value, takers in TAKEN_BY for name in OPTIONS if name not in takers],
+)
+def test_every_option_refuses_by_its_name_what_it_does_not_take(name, value):
+    with leaves_nothing(timeout=0), pytest.raises((TypeError, ValueError), match=rf"^{name} must"):
+        fast_map(identity, [1], **{name: value})
+
+
+def test_the_type_of_a_value_is_named_so_that_it_is_understood():
+    numpy = pytest.importorskip("numpy")
+    with pytest.raises(TypeError, match=r"ordered must be True or False, not 'numpy\.bool_?'"):
+        fast_map(identity, [1], ordered=numpy.True_)
+    with pytest.raises(TypeError, match="buffersize must be an int or None, not 'bool'"):
+        fast_map(identity, [1], buffersize=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"chunksize": 1000, "buffersize": 2},
+        {"chunksize": 1000, "ordered": False, "buffersize": 1},
+        {"procs_limit": 5, "threads_limit": 1},
+        {"initargs": (1, 2)},
+        {"total": 3},
+        {"ordered": False, "return_exceptions": True, "retries": 1, "task_timeout": 60},
+        {"ordered": False, "max_tasks_per_child": 1, "chunksize": 7},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("kind", [list, iter])
+def test_options_that_bound_each_other_are_no_contradiction(options, kind):
+    """The lowest of two bounds holds, as everywhere."""
+    results = list(fast_map(identity, kind(range(20)), **options))
+    assert (results if options.get("ordered", True) else sorted(results)) == list(range(20))
+
+
+@pytest.mark.parametrize(
+    "make", [dict.fromkeys, set, "".join, frozenset], ids=["dict", "set", "str", "frozenset"]
+)
+def test_any_iterable_is_an_input_as_for_map(make):
+    values = make(["a", "b", "c"])
+    assert list(fast_map(identity, values)) == list(map(identity, values))
 
 
 def test_an_error_inside_index_of_a_limit_passes_through():

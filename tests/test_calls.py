@@ -34,13 +34,21 @@ def table(star, kwstar):
     }[star, kwstar]
 
 
-@pytest.mark.parametrize("start_method", ["fork", "forkserver"])
+WORKERS = [
+    {"procs_limit": 0},
+    {"procs_limit": 1},
+    {"procs_limit": 2},
+    {"start_method": "forkserver"},
+]
+
+
+@pytest.mark.parametrize("workers", WORKERS, ids=repr)
 @pytest.mark.parametrize("feed", [list, iter], ids=["inherited", "fed"])
 @pytest.mark.parametrize("kwargs", [None, {}, {"x": 0, "z": 9}], ids=repr)
 @pytest.mark.parametrize("args", [(), (7,), [7, 8]], ids=repr)
 @pytest.mark.parametrize("kwstar", [False, True])
 @pytest.mark.parametrize("star", [False, True, None])
-def test_every_row_of_the_table(star, kwstar, args, kwargs, feed, start_method):
+def test_every_row_of_the_table(star, kwstar, args, kwargs, feed, workers):
     rows = table(star, kwstar)
     mapped = fast_map(
         seen,
@@ -49,7 +57,7 @@ def test_every_row_of_the_table(star, kwstar, args, kwargs, feed, start_method):
         kwstar=kwstar,
         args=args,
         kwargs=kwargs,
-        start_method=start_method,
+        **workers,
     )
     expected = [((*own, *args), {**(kwargs or {}), **keywords}) for _, own, keywords in rows]
     assert list(mapped) == expected
@@ -82,6 +90,10 @@ def test_what_fn_does_to_its_keywords_is_gone_with_the_call():
         (5, {"star": True}, TypeError, "star=True .* iterable, not 'int'"),
         (5, {"kwstar": True}, TypeError, "pair .*, not 'int'"),
         ((1, {}, 3), {"kwstar": True}, ValueError, "pair .* 3 elements"),
+        ((), {"kwstar": True}, ValueError, "pair .* 0 elements"),
+        ("ab", {"kwstar": True}, TypeError, "keywords must be a mapping, not 'str'"),
+        ({"x": 1, "y": 2}, {"kwstar": True}, TypeError, "mapping, not 'str'"),
+        (None, {"star": True}, TypeError, "star=True .* iterable, not 'NoneType'"),
         ((1, 2), {"kwstar": True}, TypeError, "keywords must be a mapping, not 'int'"),
         ((5, {}), {"star": True, "kwstar": True}, TypeError, "iterable, not 'int'"),
         ([1], {"star": None, "kwstar": True}, TypeError, "mapping, not 'list'"),
@@ -89,9 +101,12 @@ def test_what_fn_does_to_its_keywords_is_gone_with_the_call():
     ],
 )
 @pytest.mark.parametrize("feed", [list, iter], ids=["inherited", "fed"])
-def test_an_item_that_does_not_fit_fails_alone(item, options, kind, words, feed):
+@pytest.mark.parametrize("workers", WORKERS, ids=repr)
+def test_an_item_that_does_not_fit_fails_alone(item, options, kind, words, feed, workers):
     first = table(options.get("star", False), options.get("kwstar", False))[0][0]
-    mapped = fast_map(seen, feed([first, item, first]), return_exceptions=True, **options)
+    mapped = fast_map(
+        seen, feed([first, item, first]), return_exceptions=True, **options, **workers
+    )
     before, error, after = mapped
     assert before == after
     with pytest.raises(kind, match=words):

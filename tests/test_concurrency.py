@@ -4,11 +4,13 @@ import asyncio
 import collections
 import itertools
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from support import (
@@ -306,3 +308,42 @@ def test_fn_may_run_an_event_loop():
         return value + 1
 
     assert list(fast_map(lambda value: asyncio.run(later(value)), range(6))) == list(range(1, 7))
+
+
+# Rest
+
+
+def supervisor_wakes(pid):
+    """How often the supervisor of that worker has been woken until now."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text() == "fm-supervisor\n":
+            found = re.search(
+                r"^voluntary_ctxt_switches:\s*(\d+)", (task / "status").read_text(), re.M
+            )
+            return int(found[1])
+    raise LookupError(pid)
+
+
+def test_nobody_looks_often_at_a_task_that_sleeps():
+    with fast_map(time.sleep, [1.2]) as mapped:
+        (pid,) = child_pids()
+        time.sleep(0.3)
+        before = supervisor_wakes(pid)
+        time.sleep(0.7)
+        # With a look every 16 ms there would be 43, with one every 64 ms there are 11.
+        assert supervisor_wakes(pid) - before < 20
+        next(mapped)
+
+
+def test_work_that_comes_after_a_rest_gets_its_threads():
+    """The supervisor hardly looks by then, nor where an idle thread takes the first item."""
+
+    def late(number):
+        yield 0
+        time.sleep(0.5)
+        yield from range(number)
+
+    start = time.monotonic()
+    spans = list(fast_map(lambda _: (time.sleep(0.3), nap(0))[1], late(100)))
+    assert most_at_once(spans) > 1
+    assert time.monotonic() - start < 5  # 15 s on two threads

@@ -43,6 +43,19 @@ def test_other_systems_are_refused_in_one_sentence(source, elsewhere):
     assert last_line(done.stderr).startswith("ImportError: fast_map runs on CPython under Linux")
 
 
+def test_what_is_not_asked_for_is_not_imported(tmp_path):
+    """No bar, no coroutine function and no fork server: none of what they need."""
+    program = """if True:
+        import sys
+        from fast_map import fast_map
+        assert list(fast_map(abs, [-1])) == [1]
+        print({"tqdm", "asyncio", "multiprocessing", "inspect"} & sys.modules.keys())
+    """
+    command = [sys.executable, "-I", "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
 def test_the_version_is_that_of_the_distribution():
     assert fast_map.__version__.count(".") == 2
 

@@ -1,5 +1,6 @@
 """start_method: workers from a fork server, and the warning where a process with threads forks."""
 
+import asyncio
 import functools
 import os
 import pickle
@@ -280,3 +281,45 @@ def test_a_warning_made_an_error_leaves_nothing(another_thread):
         warnings.simplefilter("error")
         with pytest.raises(DeprecationWarning, match="multi-threaded"):
             fast_map(time.sleep, [60] * 10)
+
+
+# Coroutine functions
+
+
+class Doubler:
+    async def __call__(self, number):
+        await asyncio.sleep(0.001 * (number % 3))
+        return 2 * number
+
+
+async def block_at_five(number):
+    await asyncio.sleep(0.01)
+    if number == 5:
+        time.sleep(600)
+    return number
+
+
+@pytest.mark.parametrize("fn", [Doubler(), functools.partial(Doubler())], ids=["object", "partial"])
+def test_coroutine_functions_are_awaited(fn):
+    assert list(remote(fn, range(100))) == list(range(0, 200, 2))
+
+
+def test_a_coroutine_that_blocks_its_loop_times_out():
+    results = list(remote(block_at_five, range(9), return_exceptions=True, task_timeout=0.7))
+    error = results.pop(5)
+    assert results == [0, 1, 2, 3, 4, 6, 7, 8]
+    assert isinstance(error, TaskTimeout)
+    # Nothing of the event loop, nor of the process that the worker was forked from.
+    assert [line.rpartition(" ")[2] for line in error.stack.splitlines()] == ["block_at_five"]
+
+
+def test_an_event_loop_is_woken_by_workers_that_did_not_inherit_its_descriptor():
+    async def collect():
+        return [result async for result in remote(nap_and_square, range(20), threads_limit=4)]
+
+    assert asyncio.run(collect()) == [number * number for number in range(20)]
+
+
+def nap_and_square(number):
+    time.sleep(0.01)
+    return number * number

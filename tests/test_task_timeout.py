@@ -136,14 +136,14 @@ def test_what_the_worker_had_printed_comes_out(capfd):
     assert sorted(capfd.readouterr().out.split("\n")) == ["", "before 0", "before 1"]
 
 
-@pytest.mark.parametrize("value", [True, "1", b"1", [1], 1j])
+@pytest.mark.parametrize("value", [True, "1", b"1", [1], 1j, object])
 def test_what_is_no_number_is_refused(value):
     with pytest.raises(TypeError, match="task_timeout"):
         fast_map(abs, [1], task_timeout=value)
 
 
-@pytest.mark.parametrize("value", [0, -1, 0.0, float("nan")])
-def test_what_is_not_above_zero_is_refused(value):
+@pytest.mark.parametrize("value", [0, -1, 0.0, float("nan"), 10**400, -(10**400)])
+def test_what_is_out_of_range_is_refused(value):
     with pytest.raises(ValueError, match="task_timeout"):
         fast_map(abs, [1], task_timeout=value)
 

@@ -584,3 +584,15 @@ def test_options_without_meaning_are_accepted():
 def test_a_negative_limit_is_refused():
     with pytest.raises(ValueError, match="procs_limit must be from 0"):
         package.fast_map(identity, [1], procs_limit=-1)
+
+
+def test_a_list_is_read_to_its_end_without_an_order():
+    """Also long after the thread that hands out its indexes has ended."""
+
+    def nap(value):
+        time.sleep(0.02)
+        return value
+
+    given, _ = things(30)
+    results = list(fast_map(nap, given, ordered=False, threads_limit=3))
+    assert sorted(map(id, results)) == sorted(map(id, given))

@@ -3,6 +3,7 @@
 import inspect
 import operator
 import pydoc
+import re
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ import time
 import pytest
 from support import Gate, identity
 
+import fast_map as package
 from fast_map import FastMap, fast_map
 
 
@@ -166,6 +168,24 @@ def test_its_signature_can_be_inspected():
     defaults = {name: parameters[name].default for name, _ in kinds[2:]}
     assert defaults["threads_limit"] is defaults["procs_limit"] is defaults["buffersize"] is None
     assert (defaults["retries"], defaults["return_exceptions"]) == (0, False)
+
+
+def is_signature(line):
+    """pydoc writes those on one line before Python 3.13."""
+    return re.match(r"[ |]*(async )?\w+\(.*\)( -> .*)?$", line)
+
+
+@pytest.mark.parametrize("name", package.__all__)
+def test_help_fits_a_terminal(name):
+    lines = pydoc.plain(pydoc.render_doc(getattr(package, name))).splitlines()
+    lines += ["    " + line for line in package.__doc__.splitlines()]
+    assert [line for line in lines if len(line) > 80 and not is_signature(line)] == []
+
+
+@pytest.mark.parametrize("function", [fast_map, package.fast_map_async])
+def test_help_has_every_option(function):
+    described = re.findall(r"^ {4}\*{0,2}(\w+): ", inspect.getdoc(function), re.MULTILINE)
+    assert set(inspect.signature(function).parameters) <= set(described)
 
 
 @pytest.mark.parametrize("thing", [fast_map, FastMap])

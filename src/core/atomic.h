@@ -64,6 +64,25 @@ fm_fence_after_rmw(void)
 #endif
 }
 
+/* Brings a cache line here, to be written soon, from whichever core has it. */
+static inline void
+fm_prefetch_to_write(const void *line)
+{
+#if defined(__x86_64__)
+    /* The builtin asks for a copy that may only be read, unless the compiler may assume that the
+     * processor knows this instruction; to those that don't it is a no-op. */
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)line));
+#else
+    __builtin_prefetch(line, 1);
+#endif
+}
+
+static inline void
+fm_prefetch_to_read(const void *line)
+{
+    __builtin_prefetch(line, 0);
+}
+
 /* Orders this thread's own accesses for whoever looks at them after it was killed. */
 static inline void
 fm_signal_fence(void)

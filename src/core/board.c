@@ -3,6 +3,7 @@
 #include "shm.h"
 
 #include <errno.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 static size_t
@@ -32,6 +33,27 @@ set_view(struct fm_board *board, const struct fm_board_options *options)
                     fm_slots_capacity(options->buffersize), options->inherited, options->unordered);
 }
 
+/* 0 or -errno, and then the board has been unmapped. */
+static int
+open_consumer_fd(struct fm_board *board, struct fm_board_fds *fds)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0) {
+        int error = errno;
+        if (fds != NULL) {
+            (void)close(fds->board);
+            (void)close(fds->arena);
+        }
+        fm_board_unmap(board);
+        return -error;
+    }
+    board->slots.consumer_fd = fd;
+    if (fds != NULL) {
+        fds->consumer = fd;
+    }
+    return 0;
+}
+
 int
 fm_board_map(struct fm_board *board, const struct fm_board_options *options,
              struct fm_board_fds *fds)
@@ -57,7 +79,7 @@ fm_board_map(struct fm_board *board, const struct fm_board_options *options,
     set_view(board, options);
     fm_roster_init(&board->roster);
     fm_slots_init(&board->slots, options->buffersize, options->total);
-    return 0;
+    return open_consumer_fd(board, fds);
 }
 
 int
@@ -74,12 +96,16 @@ fm_board_attach(struct fm_board *board, const struct fm_board_options *options,
         return result;
     }
     set_view(board, options);
+    board->slots.consumer_fd = fds->consumer;
     return 0;
 }
 
 void
 fm_board_unmap(struct fm_board *board)
 {
+    if (board->slots.consumer_fd >= 0) {
+        (void)close(board->slots.consumer_fd);
+    }
     fm_arena_unmap(&board->arena);
     fm_shm_unmap(board->memory, board->size);
 }
@@ -91,8 +117,8 @@ fm_board_call_workers(struct fm_board *board, uint64_t count)
     fm_roster_call(&board->roster, fm_slots_limit(&board->slots), count);
 }
 
-static void
-call_for_room(struct fm_board *board, uint64_t consumed, uint64_t items)
+void
+fm_board_call_for_room(struct fm_board *board, uint64_t consumed, uint64_t items)
 {
     if (fm_load_relaxed(&board->slots.shared->room_waiters) > 0) {
         struct fm_doorbell *feeder = &board->slots.shared->feeder;
@@ -111,14 +137,7 @@ fm_board_consumed(struct fm_board *board, uint64_t count)
 {
     fm_slots_set_consumed(&board->slots, count);
     fm_fence_seq_cst();
-    call_for_room(board, count, board->slots.shared->buffersize);
-}
-
-void
-fm_board_consumed_one(struct fm_board *board, uint64_t count)
-{
-    fm_slots_set_consumed(&board->slots, count);
-    call_for_room(board, count, 1);
+    fm_board_call_for_room(board, count, board->slots.shared->buffersize);
 }
 
 void
@@ -127,15 +146,15 @@ fm_board_end(struct fm_board *board)
     fm_store_seq_cst(&board->slots.shared->ended, 1);
     fm_roster_call_all(&board->roster);
     fm_doorbell_ring(&board->slots.shared->feeder);
-    fm_doorbell_ring(&board->slots.shared->consumer);
+    fm_slots_ring_consumer(&board->slots);
     fm_arena_call_waiters(&board->arena);
 }
 
 /* In an unordered ring no item is the next, and none may wait for another: results wait for results
  * alone, which the consumer takes as they come, and an argument waits no longer than anything is in
  * the ring. */
-static bool
-may_take(const struct fm_board *board, unsigned heap, uint64_t item, uint64_t size)
+bool
+fm_board_may_take(const struct fm_board *board, unsigned heap, uint64_t item, uint64_t size)
 {
     const struct fm_slots_shared *shared = board->slots.shared;
     uint64_t consumed = fm_load_relaxed(&shared->consumed);
@@ -160,7 +179,7 @@ fm_board_reserve(struct fm_board *board, struct fm_heap *heap, uint64_t item, ui
         *bytes = value->as.bytes;
         return FM_STORE_DONE;
     }
-    if (!may_take(board, heap->number, item, size)) {
+    if (!fm_board_may_take(board, heap->number, item, size)) {
         return FM_STORE_FULL;
     }
     if (fm_heap_take(heap, item, size, &offset) < 0) {
@@ -179,7 +198,7 @@ fm_board_await_space(struct fm_board *board, const struct fm_heap *heap, uint64_
 {
     fm_atomic_u32 *ended = &board->slots.shared->ended;
     uint32_t ticket = fm_arena_await_begin(&board->arena);
-    if (!may_take(board, heap->number, item, size) && !fm_load_acquire(ended)) {
+    if (!fm_board_may_take(board, heap->number, item, size) && !fm_load_acquire(ended)) {
         (void)fm_arena_await(&board->arena, ticket, FM_DOORBELL_SLICE);
     }
     fm_arena_await_end(&board->arena);

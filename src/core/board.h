@@ -24,6 +24,7 @@ struct fm_board_options {
 struct fm_board_fds {
     int board;
     int arena;
+    int consumer; /* slots.consumer_fd, which the board closes itself */
 };
 
 struct fm_board {
@@ -52,9 +53,19 @@ void fm_board_call_workers(struct fm_board *board, uint64_t count);
  * room. */
 void fm_board_consumed(struct fm_board *board, uint64_t count);
 
-/* The same for each single item, without the fence: who begins to wait at this very moment may be
- * overlooked, and is seen with the next item or looks for itself after a slice. */
-void fm_board_consumed_one(struct fm_board *board, uint64_t count);
+/* Out of line: wakes who waits for room, of which there is that of `items` more. */
+void fm_board_call_for_room(struct fm_board *board, uint64_t consumed, uint64_t items);
+
+/* The same for each single item, without the fence, and with a look only now and then: who waits, or
+ * begins to, may be overlooked, and is seen a few items later or before the consumer sleeps. */
+static inline void
+fm_board_consumed_one(struct fm_board *board, uint64_t count)
+{
+    fm_slots_set_consumed(&board->slots, count);
+    if ((count & board->slots.room_mask) == 0) {
+        fm_board_call_for_room(board, count, board->slots.room_mask + 1);
+    }
+}
 
 /* Parent: nothing more is wanted; everybody who waits wakes up and sees it. */
 void fm_board_end(struct fm_board *board);
@@ -78,6 +89,9 @@ void fm_board_reclaim(struct fm_board *board, unsigned worker);
 
 /* Successor of a worker, after fm_heap_init: takes over the heap as the dead worker left it. */
 void fm_board_adopt_heap(struct fm_board *board, struct fm_heap *heap);
+
+/* Whether that would succeed now. */
+bool fm_board_may_take(const struct fm_board *board, unsigned heap, uint64_t item, uint64_t size);
 
 /* Sleeps until that might succeed, for a slice at most; false once the board has ended. */
 bool fm_board_await_space(struct fm_board *board, const struct fm_heap *heap, uint64_t item,

@@ -212,7 +212,7 @@ settle_worker(struct fm_monitor *monitor, unsigned worker)
         /* Pairs with the acquire in fm_monitor_is_deserted. */
         fm_store_release(&monitor->alive, fm_load_relaxed(&monitor->alive) - 1);
     }
-    fm_doorbell_ring(&board->slots.shared->consumer);
+    fm_slots_ring_consumer(&board->slots);
 }
 
 static void
@@ -314,6 +314,9 @@ run_monitor(void *argument)
     struct fm_monitor *monitor = argument;
     struct pollfd watched[FM_MAX_WORKERS + 2];
     watch_workers(monitor, watched);
+    /* Pairs with the acquire in fm_monitor_is_over. */
+    fm_store_release(&monitor->over, 1);
+    fm_slots_ring_consumer(&monitor->board->slots);
     return NULL;
 }
 
@@ -342,9 +345,15 @@ fm_monitor_start(struct fm_monitor *monitor)
 }
 
 void
-fm_monitor_stop(struct fm_monitor *monitor)
+fm_monitor_begin_stop(struct fm_monitor *monitor)
 {
     (void)eventfd_write(monitor->close_fd, 1);
+}
+
+void
+fm_monitor_stop(struct fm_monitor *monitor)
+{
+    fm_monitor_begin_stop(monitor);
     (void)pthread_join(monitor->thread, NULL);
 }
 

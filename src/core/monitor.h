@@ -38,6 +38,9 @@ struct fm_monitor {
     /* Workers that haven't ended for good. Written by the monitor (release) after it has settled a
      * worker's items, read by the consumer (acquire). */
     fm_atomic_u32 alive;
+    /* 1 when all processes are gone and the thread is about to end. Written by the monitor (release),
+     * read by the consumer (acquire). */
+    fm_atomic_u32 over;
     /* Written by the monitor before `alive`. */
     struct fm_value last_crash;
 };
@@ -69,6 +72,16 @@ int fm_monitor_start(struct fm_monitor *monitor);
 /* Ends the workers, by force where it must, and then the thread. Blocks for FM_CLOSE_GRACE_MS and
  * what the kernel needs for a kill. */
 void fm_monitor_stop(struct fm_monitor *monitor);
+
+/* Asks for the same and doesn't wait: fm_monitor_is_over tells, and the consumer is rung, when
+ * fm_monitor_stop would not block. */
+void fm_monitor_begin_stop(struct fm_monitor *monitor);
+
+static inline bool
+fm_monitor_is_over(struct fm_monitor *monitor)
+{
+    return fm_load_acquire(&monitor->over) != 0;
+}
 
 /* Frees what fm_monitor_init allocated; also in a forked child, which has no thread to stop. */
 void fm_monitor_fini(struct fm_monitor *monitor);

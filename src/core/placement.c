@@ -77,6 +77,18 @@ fm_placement_find_done(struct fm_placement *placement, const struct fm_slots *sl
     return false;
 }
 
+uint64_t
+fm_placement_count_done(struct fm_placement *placement, const struct fm_slots *slots)
+{
+    uint64_t next = fm_load_acquire(&placement->next);
+    uint64_t count = 0;
+    for (uint64_t look = first_to_look_at(placement, next); look < next; look++) {
+        uint64_t holder = fm_load_acquire(holder_of(placement, look));
+        count += holder != 0 && fm_slots_is_done(slots, holder - 1);
+    }
+    return count;
+}
+
 void
 fm_placement_release(struct fm_placement *placement, uint64_t position)
 {

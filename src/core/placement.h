@@ -40,6 +40,9 @@ void fm_placement_finish(struct fm_placement *placement, uint64_t total);
 bool fm_placement_find_done(struct fm_placement *placement, const struct fm_slots *slots,
                             uint64_t *position);
 
+/* Consumer: how many items are done and have not been released. */
+uint64_t fm_placement_count_done(struct fm_placement *placement, const struct fm_slots *slots);
+
 /* Consumer: the item's result has been read, its slot may be used again. */
 void fm_placement_release(struct fm_placement *placement, uint64_t position);
 

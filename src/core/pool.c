@@ -18,6 +18,7 @@ fm_pool_init_thread(struct fm_pool_thread *thread, struct fm_pool *pool, unsigne
 {
     *thread = (struct fm_pool_thread){.pool = pool, .number = number, .finished = FM_NO_ITEM};
     thread->batch = pool->chunksize > 0 ? pool->chunksize : 1;
+    thread->stats = fm_stats_of_thread(&pool->roster->stats[pool->worker], number);
     fm_store_relaxed(&thread->running, FM_NO_ITEM);
 }
 
@@ -56,6 +57,7 @@ static void
 take_main_thread(struct fm_pool *pool)
 {
     fm_pool_init_thread(&pool->main_thread, pool, 0);
+    fm_store_relaxed(&pool->roster->stats[pool->worker].threads_most, 1);
     fm_pool_register_thread(&pool->main_thread);
     pool->threads = pool->active = pool->starting = 1;
     fm_store_relaxed(&pool->self->active, 1);
@@ -74,6 +76,7 @@ fm_pool_init(struct fm_pool *pool)
     (void)pthread_mutex_init(&pool->lock, NULL);
     (void)pthread_sigmask(SIG_SETMASK, NULL, &pool->signals);
     fm_moderation_init(&pool->moderation);
+    pool->cpu_before = fm_load_relaxed(&pool->roster->stats[pool->worker].cpu);
     if (pool->local) {
         /* The supervisor's share, which whoever joins it gives back. */
         fm_store_relaxed(&pool->present, 1);
@@ -88,6 +91,13 @@ fm_pool_set_active_locked(struct fm_pool *pool, unsigned active)
 {
     pool->active = active;
     fm_store_relaxed(&pool->self->active, active);
+}
+
+void
+fm_pool_note_cpu(struct fm_pool *pool)
+{
+    struct fm_stats *stats = &pool->roster->stats[pool->worker];
+    fm_store_relaxed(&stats->cpu, pool->cpu_before + (uint64_t)fm_clock_process_cpu());
 }
 
 static void
@@ -159,10 +169,33 @@ has_waiting(struct fm_pool *pool)
     return fm_slots_waiting(pool->slots) > 0 && !fm_pool_is_spent(pool);
 }
 
+/* What this process waits for when it waits for work at `limit`; FM_SPENT_KINDS for nothing. */
+static enum fm_spent
+look_what_is_missing(const struct fm_slots_shared *shared, uint64_t limit, bool rejected)
+{
+    if (rejected || limit >= fm_load_relaxed(&shared->total)) {
+        return FM_SPENT_KINDS;
+    }
+    bool full = fm_load_relaxed(&shared->consumed) + shared->buffersize <= limit;
+    return full ? FM_SPENT_ROOM : FM_SPENT_INPUT;
+}
+
+static void
+sleep_as_leader(struct fm_pool_thread *thread, uint32_t ticket, int64_t timeout,
+                enum fm_spent missing)
+{
+    int64_t since = fm_clock_now();
+    (void)fm_doorbell_wait(&thread->pool->self->work, ticket, timeout);
+    if (missing < FM_SPENT_KINDS) {
+        fm_stats_spend(thread->stats, missing, fm_clock_now() - since);
+    }
+}
+
 /* Sleeps until there may be work that was not there at `limit`. */
 static void
-lead_wait(struct fm_pool *pool, bool rejected)
+lead_wait(struct fm_pool_thread *thread, bool rejected)
 {
+    struct fm_pool *pool = thread->pool;
     struct fm_slots_shared *shared = pool->slots->shared;
     uint64_t limit = fm_slots_limit(pool->slots);
     uint64_t gap = pool->moderation.gap;
@@ -180,7 +213,7 @@ lead_wait(struct fm_pool *pool, bool rejected)
         fm_doorbell_disarm(&pool->self->work);
     } else {
         int64_t timeout = rejected ? REJECTED_DELAY : gap > 1 ? FM_MODERATION_DELAY : FM_FOREVER;
-        (void)fm_doorbell_wait(&pool->self->work, ticket, timeout);
+        sleep_as_leader(thread, ticket, timeout, look_what_is_missing(shared, limit, rejected));
     }
     fm_slots_end_await_room(pool->slots);
     if (!changed && fm_slots_limit(pool->slots) < wanted) {
@@ -210,7 +243,7 @@ lead(struct fm_pool_thread *thread, uint64_t *item)
             fm_roster_call(pool->roster, UINT64_MAX - 1, pool->roster->count);
         }
         bool rejected = has_waiting(pool);
-        lead_wait(pool, rejected);
+        lead_wait(thread, rejected);
         fm_moderation_update(&pool->moderation, fm_slots_limit(pool->slots), FM_BATCH_MOST);
     }
     return false;
@@ -270,15 +303,12 @@ note_started_locked(struct fm_pool_thread *thread)
     }
 }
 
-/* The last thread to become idle may be what a leader waits for to see that all is over. */
+/* Releases the lock. The last one to become idle may be what a leader waits for to see that all is
+ * over. */
 static void
-become_idle(struct fm_pool_thread *thread)
+end_active_unlock(struct fm_pool *pool)
 {
-    struct fm_pool *pool = thread->pool;
-    (void)pthread_mutex_lock(&pool->lock);
     fm_pool_set_active_locked(pool, pool->active - 1);
-    pool->idles++;
-    note_started_locked(thread);
     bool ring = pool->active == 0 && pool->led
                 && (is_spent_locked(pool)
                     || fm_load_relaxed(&pool->slots->shared->total) != FM_UNKNOWN_TOTAL);
@@ -286,6 +316,16 @@ become_idle(struct fm_pool_thread *thread)
     if (ring) {
         fm_doorbell_ring(&pool->self->work);
     }
+}
+
+static void
+become_idle(struct fm_pool_thread *thread)
+{
+    struct fm_pool *pool = thread->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->idles++;
+    note_started_locked(thread);
+    end_active_unlock(pool);
 }
 
 void
@@ -347,4 +387,22 @@ fm_pool_wait(struct fm_pool_thread *thread, uint64_t *item)
     bool found = lead(thread, item);
     stop_leading(thread->pool, !found);
     return found;
+}
+
+void
+fm_pool_detach(struct fm_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    fm_pool_set_active_locked(pool, pool->active + 1);
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+void
+fm_pool_complete_detached(struct fm_pool *pool, uint64_t item)
+{
+    fm_slots_complete(pool->slots, item);
+    fm_fence_seq_cst();
+    fm_slots_call_consumer(pool->slots, fm_slots_awaited(pool->slots, item));
+    (void)pthread_mutex_lock(&pool->lock);
+    end_active_unlock(pool);
 }

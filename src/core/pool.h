@@ -37,9 +37,11 @@ struct fm_pool_thread {
     unsigned number;   /* 0 is the process's main thread */
     uint64_t reserved; /* next item to try, of those reserved */
     uint64_t reserved_end;
-    uint64_t finished;    /* completed, and the consumer's doorbell not yet looked at */
-    uint64_t batch;       /* items to reserve at a time */
-    int64_t batch_start;  /* when the current batch was reserved; 0 for none */
+    uint64_t finished;   /* completed, and the consumer's doorbell not yet looked at */
+    uint64_t batch;      /* items to reserve at a time */
+    int64_t batch_start; /* when the current batch was reserved; 0 for none */
+    struct fm_sampler sampler;
+    struct fm_stats_record *stats;
     bool started;         /* has reached its first item */
     fm_atomic_u32 called; /* parked: becomes 1 with the wake */
     struct fm_pool_thread *next_parked;
@@ -52,6 +54,12 @@ struct fm_pool_thread {
     struct fm_pool_thread *next_thread; /* constant once the thread is in the list */
 };
 
+/* An item that has run for longer than the task_timeout. */
+struct fm_overdue {
+    uint64_t item;
+    pid_t tid; /* the thread that is in it; 0 for none */
+};
+
 /* What the pool asks of the layer above; all are called without any lock. */
 struct fm_pool_hooks {
     /* A new thread's work: loops over fm_pool_wait until that says false. */
@@ -61,6 +69,10 @@ struct fm_pool_hooks {
     void (*leave)(void *context, int status);
     /* Whether some thread that runs an item keeps all others from running. With a task_timeout. */
     bool (*is_hogged)(void *context);
+    /* Both NULL, unless items are detached from the threads that claimed them: finds an item that
+     * has run for too long, if there is one; writes the stack of one that no thread is in. */
+    bool (*find_overdue)(void *context, struct fm_overdue *found);
+    void (*write_stack)(void *context, uint64_t item);
     void *context;
 };
 
@@ -95,7 +107,8 @@ struct fm_pool {
     bool supervisor_asleep;        /* under lock: the supervisor needs a kick */
     unsigned threads;              /* under lock: all that were started */
     unsigned starting;             /* under lock: those that haven't reached an item yet */
-    unsigned active;               /* under lock: those that aren't idle; copied to the roster */
+    unsigned active;               /* under lock: those that aren't idle, and the detached items;
+                                    * copied to the roster */
     uint64_t idles;                /* under lock: how often a thread became idle */
     uint64_t budget;               /* under lock: items that may still be reserved, if is_mortal */
 
@@ -107,6 +120,7 @@ struct fm_pool {
     int kick_fd;                     /* wakes the supervisor */
     sigset_t signals;                /* the signal mask of pool threads */
     struct fm_moderation moderation; /* the leader's */
+    uint64_t cpu_before;             /* CPU time of the processes whose place this one takes */
     struct fm_pool_thread main_thread;
 };
 
@@ -114,6 +128,9 @@ struct fm_pool {
  * Waits until the monitor watches this process: if the nursery died before it could tell of its
  * child, that never happens. */
 int fm_pool_init(struct fm_pool *pool);
+
+/* Writes down how much CPU time the process has used until now. Not in a local pool. */
+void fm_pool_note_cpu(struct fm_pool *pool);
 
 /* Local, when nobody is present any more. */
 void fm_pool_fini(struct fm_pool *pool);
@@ -195,6 +212,9 @@ fm_pool_next_reserved(struct fm_pool_thread *thread, uint64_t *item)
     struct fm_slots *slots = thread->pool->slots;
     while (thread->reserved < thread->reserved_end) {
         uint64_t candidate = thread->reserved++;
+        if (candidate + FM_SLOTS_AHEAD < thread->reserved_end) {
+            fm_prefetch_to_write(fm_slots_at(slots, candidate + FM_SLOTS_AHEAD));
+        }
         if (fm_slots_claim(slots, candidate, thread->pool->worker)) {
             *item = candidate;
             return true;
@@ -209,11 +229,8 @@ static inline bool
 fm_pool_next(struct fm_pool_thread *thread, uint64_t *item)
 {
     if (fm_pool_next_reserved(thread, item)) {
-        struct fm_doorbell *consumer = &thread->pool->slots->shared->consumer;
         fm_fence_after_rmw();
-        if (fm_doorbell_wanted(consumer) == thread->finished) {
-            (void)fm_doorbell_answer(consumer, thread->finished);
-        }
+        fm_slots_call_consumer(thread->pool->slots, thread->finished);
         return true;
     }
     return fm_pool_next_batch(thread, item);
@@ -224,8 +241,17 @@ static inline void
 fm_pool_complete(struct fm_pool_thread *thread, uint64_t item)
 {
     fm_slots_complete(thread->pool->slots, item);
+    fm_stats_add(&thread->stats->items, 1);
     thread->finished = fm_slots_awaited(thread->pool->slots, item);
 }
+
+/* ---- items that run apart from the thread that claimed them, many at a time ---- */
+
+/* The thread's item counts as one more that is active, and the thread may go on to its next. */
+void fm_pool_detach(struct fm_pool *pool);
+
+/* Such an item's result is in its slot. Any thread may call this. */
+void fm_pool_complete_detached(struct fm_pool *pool, uint64_t item);
 
 /* ---- what the parts of the pool (pool.c, pool_batch.c, pool_threads.c) offer each other ---- */
 

@@ -59,14 +59,11 @@ batch_size(const struct fm_pool_thread *thread)
 void
 fm_pool_announce_finished(struct fm_pool_thread *thread)
 {
-    struct fm_doorbell *consumer = &thread->pool->slots->shared->consumer;
     if (thread->finished == FM_NO_ITEM) {
         return;
     }
     fm_fence_seq_cst();
-    if (fm_doorbell_wanted(consumer) == thread->finished) {
-        (void)fm_doorbell_answer(consumer, thread->finished);
-    }
+    fm_slots_call_consumer(thread->pool->slots, thread->finished);
     thread->finished = FM_NO_ITEM;
 }
 

@@ -46,6 +46,15 @@ start_thread(struct fm_pool *pool, size_t stack_size, unsigned number)
     return 0;
 }
 
+static void
+note_threads(struct fm_pool *pool, unsigned threads)
+{
+    fm_atomic_u32 *most = &pool->roster->stats[pool->worker].threads_most;
+    if (threads > fm_load_relaxed(most)) {
+        fm_store_relaxed(most, threads);
+    }
+}
+
 unsigned
 fm_pool_add_threads(struct fm_pool *pool, unsigned count)
 {
@@ -72,6 +81,7 @@ fm_pool_add_threads(struct fm_pool *pool, unsigned count)
         (void)fm_sub_seq_cst(&pool->present, missing);
         (void)pthread_mutex_unlock(&pool->lock);
     }
+    note_threads(pool, first + started);
     return started;
 }
 

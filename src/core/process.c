@@ -78,7 +78,8 @@ is_ours(const char *tid)
     }
     name[strcspn(name, "\n")] = '\0';
     return strcmp(name, FM_MONITOR_NAME) == 0 || strcmp(name, FM_FEEDER_NAME) == 0
-           || strcmp(name, FM_SUPERVISOR_NAME) == 0;
+           || strcmp(name, FM_SUPERVISOR_NAME) == 0 || strcmp(name, FM_WAITER_NAME) == 0
+           || strcmp(name, FM_LEAVING_NAME) == 0;
 }
 
 bool

@@ -24,11 +24,14 @@ struct fm_exit {
 /* Collects a child that has ended, so that it leaves no zombie. */
 struct fm_exit fm_process_reap(pid_t pid);
 
-/* The parent's own threads, by which fm_process_has_other_threads knows them. They are named by
- * their creator, so that they bear their names from the first. */
+/* Our own threads that never hold a lock of anybody else's, by which fm_process_has_other_threads
+ * knows them. They are named by their creator, so that they bear their names from the first. */
 #define FM_MONITOR_NAME "fm-monitor"
 #define FM_FEEDER_NAME "fm-feeder"
 #define FM_SUPERVISOR_NAME "fm-supervisor"
+#define FM_WAITER_NAME "fm-waiter"
+/* One that was the caller's code's, and has done with it. */
+#define FM_LEAVING_NAME "fm-leaving"
 
 /* Whether this process has threads besides the caller and those; false where /proc doesn't say. */
 bool fm_process_has_other_threads(void);

@@ -3,14 +3,17 @@
 size_t
 fm_roster_memory_size(unsigned count)
 {
-    return count * (sizeof(struct fm_roster_entry) + sizeof(struct fm_last_words));
+    return count
+           * (sizeof(struct fm_roster_entry) + sizeof(struct fm_stats)
+              + sizeof(struct fm_last_words));
 }
 
 void
 fm_roster_attach(struct fm_roster *roster, void *memory, unsigned count)
 {
     roster->entries = memory;
-    roster->last_words = (struct fm_last_words *)(roster->entries + count);
+    roster->stats = (struct fm_stats *)(roster->entries + count);
+    roster->last_words = (struct fm_last_words *)(roster->stats + count);
     roster->count = count;
 }
 

@@ -8,6 +8,7 @@
 
 #include "atomic.h"
 #include "doorbell.h"
+#include "stats.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,6 +43,7 @@ struct fm_last_words {
 struct fm_roster {
     struct fm_roster_entry *entries;
     struct fm_last_words *last_words; /* of each worker */
+    struct fm_stats *stats;           /* likewise; stats.h */
     unsigned count;
 };
 

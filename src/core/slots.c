@@ -1,5 +1,10 @@
 #include "slots.h"
 
+#include <sys/eventfd.h>
+
+#define ROOM_STEP_MOST 16
+#define ROOM_STEP_PART 64
+
 _Static_assert(sizeof(struct fm_slot) == FM_CACHE_LINE, "a slot is one cache line");
 _Static_assert(sizeof(struct fm_argument) == FM_CACHE_LINE, "an argument is one cache line");
 
@@ -30,12 +35,25 @@ fm_slots_attach(struct fm_slots *slots, void *memory, uint64_t capacity, bool in
     slots->mask = capacity - 1;
     slots->shift = (unsigned)__builtin_ctzll(capacity);
     slots->unordered = unordered;
+    slots->consumer_fd = -1;
+}
+
+/* Where the ring is large, nobody waits for the room of a few items: a power of two, less 1. */
+static uint64_t
+choose_room_mask(uint64_t buffersize)
+{
+    uint64_t step = ROOM_STEP_MOST;
+    while (step > 1 && step > buffersize / ROOM_STEP_PART) {
+        step /= 2;
+    }
+    return step - 1;
 }
 
 void
 fm_slots_init(struct fm_slots *slots, uint64_t buffersize, uint64_t total)
 {
     struct fm_slots_shared *shared = slots->shared;
+    slots->room_mask = choose_room_mask(buffersize);
     shared->buffersize = buffersize;
     fm_store_relaxed(&shared->published, slots->arguments == NULL ? total : 0);
     fm_store_relaxed(&shared->total, total);
@@ -89,6 +107,30 @@ fm_slots_reserve(struct fm_slots *slots, uint64_t most, uint64_t *begin)
         }
     }
     return 0;
+}
+
+static void
+signal_consumer_fd(const struct fm_slots *slots)
+{
+    if (fm_load_seq_cst(&slots->shared->consumer_polls) != 0) {
+        (void)eventfd_write(slots->consumer_fd, 1);
+    }
+}
+
+void
+fm_slots_wake_consumer(struct fm_slots *slots, uint64_t awaited)
+{
+    if (fm_doorbell_answer(&slots->shared->consumer, awaited)) {
+        signal_consumer_fd(slots);
+    }
+}
+
+void
+fm_slots_ring_consumer(struct fm_slots *slots)
+{
+    fm_doorbell_ring(&slots->shared->consumer);
+    fm_fence_seq_cst();
+    signal_consumer_fd(slots);
 }
 
 /* The first position of a walk: from there on each slot in use comes by once. */
@@ -150,12 +192,6 @@ fm_slots_rewind(struct fm_slots *slots)
     return true;
 }
 
-void
-fm_slots_set_consumed(struct fm_slots *slots, uint64_t count)
-{
-    fm_store_release(&slots->shared->consumed, count);
-}
-
 uint64_t
 fm_slots_item_to_await(const struct fm_slots *slots, uint64_t item, uint64_t gap)
 {
@@ -168,6 +204,27 @@ fm_slots_item_to_await(const struct fm_slots *slots, uint64_t item, uint64_t gap
         last--;
     }
     return last;
+}
+
+uint64_t
+fm_slots_count_done(const struct fm_slots *slots, uint64_t item)
+{
+    uint64_t limit = fm_slots_limit(slots);
+    uint64_t count = 0;
+    for (; item < limit; item++) {
+        count += fm_slots_is_done(slots, item);
+    }
+    return count;
+}
+
+void
+fm_slots_arm_consumer_fd(struct fm_slots *slots, uint64_t awaited)
+{
+    eventfd_t rings;
+    /* What was rung before is seen by the look that follows. */
+    (void)eventfd_read(slots->consumer_fd, &rings);
+    fm_store_seq_cst(&slots->shared->consumer_polls, 1);
+    (void)fm_doorbell_arm(&slots->shared->consumer, awaited);
 }
 
 struct fm_slots_walk

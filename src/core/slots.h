@@ -36,6 +36,10 @@
 #define FM_MAX_ITEM (UINT64_MAX >> 24)
 #define FM_MAX_CAPACITY (UINT64_C(1) << 24)
 
+/* A slot comes from another core's cache, which takes as long as two or three quick items: so many
+ * items ahead it is asked for. */
+#define FM_SLOTS_AHEAD 6
+
 /* What the consumer of an unordered ring waits for. */
 #define FM_ANY_ITEM (UINT64_MAX - 2)
 
@@ -115,6 +119,9 @@ struct fm_slots_shared {
 
     /* The consumer waits here for one item to be done. */
     FM_CACHE_ALIGNED struct fm_doorbell consumer;
+    /* 1 once the consumer waits in an event loop: who rings its doorbell then also writes to
+     * `consumer_fd`. Written by the consumer before it arms; seq_cst. */
+    fm_atomic_u32 consumer_polls;
     /* The feeder waits here for `consumed` to reach a count. */
     FM_CACHE_ALIGNED struct fm_doorbell feeder;
     /* Set once, by the parent, when nothing more is wanted of anybody. */
@@ -128,7 +135,10 @@ struct fm_slots {
     struct fm_argument *arguments; /* NULL if the input is inherited, and the ring ordered */
     bool unordered;
     uint64_t mask;
-    unsigned shift; /* log2 of the capacity */
+    /* The consumer looks for who waits for room only where `consumed` has no bit of these. Its own. */
+    uint64_t room_mask;
+    unsigned shift;  /* log2 of the capacity */
+    int consumer_fd; /* eventfd that a consumer in an event loop watches, or -1; the board's */
 };
 
 /* Capacity for a buffersize: the next power of two. */
@@ -270,6 +280,22 @@ fm_slots_complete(struct fm_slots *slots, uint64_t item)
     fm_store_release(&fm_slots_at(slots, item)->state, fm_slots_word(slots, item, FM_SLOT_DONE, 0));
 }
 
+/* Out of line: `awaited` is what the consumer waits for. */
+void fm_slots_wake_consumer(struct fm_slots *slots, uint64_t awaited);
+
+/* For whoever completed an item, after a full fence: wakes the consumer if it waits for just that.
+ * `awaited` is what fm_slots_awaited says of the item. */
+static inline void
+fm_slots_call_consumer(struct fm_slots *slots, uint64_t awaited)
+{
+    if (fm_doorbell_wanted(&slots->shared->consumer) == awaited) {
+        fm_slots_wake_consumer(slots, awaited);
+    }
+}
+
+/* Wakes the consumer whatever it waits for: for endings. */
+void fm_slots_ring_consumer(struct fm_slots *slots);
+
 /* Sets the cursor back to the first item that nobody has claimed, if that lies behind it: items
  * that a thread reserved and then did not come to, or that died with their worker. True if there
  * is one. */
@@ -286,11 +312,29 @@ fm_slots_is_done(const struct fm_slots *slots, uint64_t item)
 }
 
 /* The results of all items below `count` have been read. */
-void fm_slots_set_consumed(struct fm_slots *slots, uint64_t count);
+static inline void
+fm_slots_set_consumed(struct fm_slots *slots, uint64_t count)
+{
+    fm_store_release(&slots->shared->consumed, count);
+}
+
+/* To be called as items are taken in order: has the slot of one that lies ahead brought here. */
+static inline void
+fm_slots_prefetch_result(const struct fm_slots *slots, uint64_t item)
+{
+    fm_prefetch_to_read(fm_slots_at(slots, item + FM_SLOTS_AHEAD));
+}
 
 /* The item to be woken for when `item` is waited for: the last one below `item + gap` that has been
  * admitted and is not done. `item` itself if that is so of none behind it. */
 uint64_t fm_slots_item_to_await(const struct fm_slots *slots, uint64_t item, uint64_t gap);
+
+/* How many items from `item` on have been admitted and are done; in an ordered ring. */
+uint64_t fm_slots_count_done(const struct fm_slots *slots, uint64_t item);
+
+/* Instead of a sleep at the doorbell: has it answered through `consumer_fd` when what is `awaited` is
+ * done or something has ended. The condition must be looked at again afterwards. */
+void fm_slots_arm_consumer_fd(struct fm_slots *slots, uint64_t awaited);
 
 /* ---- recovery ---- */
 

@@ -13,7 +13,11 @@
 
 #define TICK_LEAST 1
 #define TICK_MOST 16
+#define TICK_QUIET 64
 #define NO_TICK (-1)
+
+/* An item that may run this long may as well run for a quiet tick longer. */
+#define TIMED_LEAST (8 * TICK_QUIET * FM_MILLISECOND)
 
 /* How long a thread may take to write its stack. */
 #define STACK_MOST_MS 200
@@ -21,7 +25,7 @@
 struct supervisor {
     struct fm_pool *pool;
     struct fm_growth growth;
-    int tick; /* ms until the next look; NO_TICK: when kicked */
+    int tick; /* ms until the next look; NO_TICK: when kicked, and the look after that is soon */
     uint64_t seen_batches;
     bool has_seen_batches;
     uint32_t given_back; /* batches held when what stands in them was last given back */
@@ -30,6 +34,7 @@ struct supervisor {
 static _Noreturn void
 leave(struct fm_pool *pool, int status)
 {
+    fm_pool_note_cpu(pool);
     pool->hooks.leave(pool->hooks.context, status);
     struct pollfd parent = {.fd = pool->parent_pidfd, .events = POLLIN};
     (void)poll(&parent, 1, FM_LEAVE_GRACE_MS);
@@ -38,13 +43,17 @@ leave(struct fm_pool *pool, int status)
 
 /* Makes the thread write its stack, wherever it is and whoever has the GIL, and reads that. */
 static void
-take_stack(struct fm_pool *pool, pid_t tid, struct fm_last_words *words)
+take_stack(struct fm_pool *pool, const struct fm_overdue *overdue, struct fm_last_words *words)
 {
     words->size = 0;
     if (pool->stack_fd < 0) {
         return;
     }
-    fm_process_signal_thread(tid, pool->stack_signal);
+    if (overdue->tid != 0) {
+        fm_process_signal_thread(overdue->tid, pool->stack_signal);
+    } else {
+        pool->hooks.write_stack(pool->hooks.context, overdue->item);
+    }
     for (int waited = 0; waited < STACK_MOST_MS; waited++) {
         struct pollfd parent = {.fd = pool->parent_pidfd, .events = POLLIN};
         (void)poll(&parent, 1, 1);
@@ -56,26 +65,41 @@ take_stack(struct fm_pool *pool, pid_t tid, struct fm_last_words *words)
     }
 }
 
-/* An item that runs for too long can only be ended with its process. If one item keeps the others of
- * the process from running, it is to blame for all that are late, once it is late itself. */
-static void
-end_overdue(struct fm_pool *pool)
+/* If one item keeps the others of the process from running, it is to blame for all that are late,
+ * once it is late itself. */
+static bool
+find_overdue(struct fm_pool *pool, struct fm_overdue *found)
 {
     if (fm_pool_find_overdue(pool, fm_clock_now(), false) == NULL) {
-        return;
+        return false;
     }
     bool hogged = pool->hooks.is_hogged(pool->hooks.context);
     /* That took a while: the item may be done by now, and another one must not pay for it. */
     int64_t now = fm_clock_now();
     struct fm_pool_thread *thread = fm_pool_find_overdue(pool, now, hogged);
-    uint64_t item = thread != NULL ? fm_load_relaxed(&thread->running) : FM_NO_ITEM;
-    if (item == FM_NO_ITEM
+    found->item = thread != NULL ? fm_load_relaxed(&thread->running) : FM_NO_ITEM;
+    if (found->item == FM_NO_ITEM
         || now - (int64_t)fm_load_relaxed(&thread->since) <= pool->task_timeout) {
+        return false;
+    }
+    found->tid = thread->tid;
+    return true;
+}
+
+/* An item that runs for too long can only be ended with its process. */
+static void
+end_overdue(struct fm_pool *pool)
+{
+    struct fm_overdue overdue;
+    bool found = pool->hooks.find_overdue != NULL
+                     ? pool->hooks.find_overdue(pool->hooks.context, &overdue)
+                     : find_overdue(pool, &overdue);
+    if (!found) {
         return;
     }
     struct fm_last_words *words = &pool->roster->last_words[pool->worker];
-    words->item = item + 1;
-    take_stack(pool, thread->tid, words);
+    words->item = overdue.item + 1;
+    take_stack(pool, &overdue, words);
     leave(pool, FM_EXIT_OVERDUE);
 }
 
@@ -101,23 +125,45 @@ give_back_reserved(struct supervisor *supervisor)
     supervisor->given_back = held;
 }
 
-/* A look every tick as long as some thread runs an item, for it may get stuck; the first one to get
- * work after that kicks. */
+/* Nothing that a look could help with can come about, but for items that arrive while every thread is
+ * taken, and they can wait a little: nothing waits, and no batch that could get stuck is held. */
+static bool
+is_quiet(const struct supervisor *supervisor)
+{
+    struct fm_pool *pool = supervisor->pool;
+    bool is_timed = pool->task_timeout > 0 && pool->task_timeout < TIMED_LEAST;
+    return !is_timed && fm_slots_waiting(pool->slots) == 0
+           && fm_load_relaxed(&pool->batching) == supervisor->given_back;
+}
+
+/* Where some thread is idle, the first one to get work kicks. */
+static void
+rest(struct supervisor *supervisor)
+{
+    struct fm_pool *pool = supervisor->pool;
+    bool quiet = is_quiet(supervisor);
+    (void)pthread_mutex_lock(&pool->lock);
+    if (pool->led && pool->active == 0) {
+        supervisor->tick = NO_TICK;
+    } else {
+        supervisor->tick = !quiet                          ? TICK_MOST
+                           : supervisor->tick < TICK_QUIET ? supervisor->tick * 2
+                                                           : TICK_QUIET;
+    }
+    pool->supervisor_asleep = pool->led && supervisor->tick != TICK_MOST;
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+/* A look every tick as long as some thread runs an item, for it may get stuck. */
 static void
 choose_tick(struct supervisor *supervisor, bool grown)
 {
-    struct fm_pool *pool = supervisor->pool;
     if (grown || supervisor->tick == NO_TICK) {
         supervisor->tick = TICK_LEAST;
     } else if (supervisor->tick < TICK_MOST) {
         supervisor->tick *= 2;
     } else {
-        (void)pthread_mutex_lock(&pool->lock);
-        if (pool->led && pool->active == 0) {
-            pool->supervisor_asleep = true;
-            supervisor->tick = NO_TICK;
-        }
-        (void)pthread_mutex_unlock(&pool->lock);
+        rest(supervisor);
     }
 }
 
@@ -158,6 +204,7 @@ wake_up(struct supervisor *supervisor)
     (void)pthread_mutex_lock(&pool->lock);
     pool->supervisor_asleep = false;
     (void)pthread_mutex_unlock(&pool->lock);
+    supervisor->tick = NO_TICK;
 }
 
 static void *

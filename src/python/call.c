@@ -10,7 +10,8 @@ fm_call_init(struct fm_call *call, PyObject *function, PyObject *args, PyObject 
                              .args = has_args ? Py_NewRef(args) : NULL,
                              .kwargs = has_kwargs ? Py_NewRef(kwargs) : NULL,
                              .star = (enum fm_star)star,
-                             .kwstar = kwstar};
+                             .kwstar = kwstar,
+                             .is_plain = star == FM_STAR_NO && !kwstar && !has_args && !has_kwargs};
 }
 
 void
@@ -139,12 +140,9 @@ call_pair(const struct fm_call *call, PyObject *item)
 }
 
 PyObject *
-fm_call_item(const struct fm_call *call, PyObject *const *values, size_t number)
+fm_call_with_more(const struct fm_call *call, PyObject *const *values, size_t number)
 {
     Py_ssize_t count = PyVectorcall_NARGS(number);
-    if (call->star == FM_STAR_NO && !call->kwstar && call->args == NULL && call->kwargs == NULL) {
-        return PyObject_Vectorcall(call->function, values, number, NULL);
-    }
     if (!call->kwstar) {
         return call_with(call, values, count, NULL);
     }

@@ -30,6 +30,10 @@ fm_codec_reserve(struct fm_engine *engine, uint64_t item, uint64_t size, struct 
                          (unsigned long long)size);
             return FM_ENCODE_FAILED;
         }
+        if (engine->never_waits) {
+            engine->refused_size = size;
+            return FM_ENCODE_REFUSED;
+        }
         bool goes_on;
         Py_BEGIN_ALLOW_THREADS
         goes_on = engine->await_space(engine, item, size);
@@ -88,8 +92,11 @@ encode_big_integer(struct fm_engine *engine, uint64_t item, PyObject *object,
 static enum fm_encode_result
 encode_integer(struct fm_engine *engine, uint64_t item, PyObject *object, struct fm_value *value)
 {
-    int overflow;
-    long long number = PyLong_AsLongLongAndOverflow(object, &overflow);
+    int overflow = 0;
+    long long number;
+    if (!fm_compat_read_small_int(object, &number)) {
+        number = PyLong_AsLongLongAndOverflow(object, &overflow);
+    }
     if (overflow != 0) {
         return encode_big_integer(engine, item, object, value);
     }
@@ -187,6 +194,23 @@ fm_codec_encode(struct fm_state *state, struct fm_engine *engine, uint64_t item,
     return fm_pickle_encode(state, engine, item, object, value);
 }
 
+uint64_t
+fm_codec_size(const struct fm_value *value)
+{
+    switch ((enum fm_tag)value->tag) {
+    case FM_TAG_INTEGER:
+    case FM_TAG_FLOAT:
+        return FM_CODEC_NUMBER_SIZE;
+    case FM_TAG_NONE:
+    case FM_TAG_FALSE:
+    case FM_TAG_TRUE:
+    case FM_TAG_REFERENCE:
+        return 0;
+    default:
+        return value->form == FM_FORM_BLOCK ? value->as.block.size : value->inline_size;
+    }
+}
+
 static PyObject *
 decode_complex(const void *bytes, uint64_t size)
 {
@@ -230,22 +254,20 @@ fm_codec_decode(struct fm_state *state, struct fm_engine *engine, struct fm_valu
 {
     uint64_t size;
     *root = NULL;
-    if (engine->is_local) {
-        return fm_reference_take(value);
-    }
     switch ((enum fm_tag)value->tag) {
     case FM_TAG_INTEGER:
-        return PyLong_FromLongLong(value->as.integer);
+    case FM_TAG_FLOAT:
+        return fm_codec_decode_number(value);
     case FM_TAG_NONE:
         return Py_NewRef(Py_None);
-    case FM_TAG_FLOAT:
-        return PyFloat_FromDouble(value->as.real);
     case FM_TAG_FALSE:
         return Py_NewRef(Py_False);
     case FM_TAG_TRUE:
         return Py_NewRef(Py_True);
     case FM_TAG_PICKLE_WITH_BUFFERS:
         return fm_pickle_decode_buffers(state, engine, value, owns_block, root);
+    case FM_TAG_REFERENCE:
+        return engine->is_local ? fm_reference_take(value) : fm_codec_damaged();
     default:
         break;
     }

@@ -25,7 +25,8 @@
 enum fm_encode_result {
     FM_ENCODE_DONE,
     FM_ENCODE_FAILED, /* with an exception */
-    FM_ENCODE_ENDED   /* the board has ended; nobody wants the value any more */
+    FM_ENCODE_ENDED,  /* the board has ended; nobody wants the value any more */
+    FM_ENCODE_REFUSED /* no room now, and this process must not wait (engine.never_waits) */
 };
 
 /* Writes `object` as item `item`'s payload into `value`, whose outcome it leaves alone. */
@@ -64,7 +65,27 @@ enum fm_tag {
     FM_TAG_REFERENCE /* the object itself; reference.h */
 };
 
-/* Room for a payload of `size` bytes: waits for it as long as the board lives. */
+#define FM_CODEC_NUMBER_SIZE 8
+
+/* The quick way for what needs nothing but the value itself. */
+static inline bool
+fm_codec_is_number(const struct fm_value *value)
+{
+    return value->tag == FM_TAG_INTEGER || value->tag == FM_TAG_FLOAT;
+}
+
+static inline PyObject *
+fm_codec_decode_number(const struct fm_value *value)
+{
+    return value->tag == FM_TAG_INTEGER ? PyLong_FromLongLong(value->as.integer)
+                                        : PyFloat_FromDouble(value->as.real);
+}
+
+/* Bytes of a payload; 0 for constants, and for objects of this process themselves. */
+uint64_t fm_codec_size(const struct fm_value *value);
+
+/* Room for a payload of `size` bytes: waits for it as long as the board lives, if this process may
+ * wait. */
 enum fm_encode_result fm_codec_reserve(struct fm_engine *engine, uint64_t item, uint64_t size,
                                        struct fm_value *value, void **bytes);
 

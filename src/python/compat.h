@@ -21,6 +21,25 @@ fm_compat_is_ready(PyObject *string)
     return true;
 }
 
+/* Whether the int is so small that its value can be read at once; then *number is that. */
+static inline bool
+fm_compat_read_small_int(PyObject *object, long long *number)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    if (!PyUnstable_Long_IsCompact((PyLongObject *)object)) {
+        return false;
+    }
+    *number = PyUnstable_Long_CompactValue((PyLongObject *)object);
+#else
+    Py_ssize_t size = Py_SIZE(object);
+    if (size < -1 || size > 1) {
+        return false;
+    }
+    *number = size == 0 ? 0 : size * (long long)((PyLongObject *)object)->ob_digit[0];
+#endif
+    return true;
+}
+
 /* Bytes that the two's complement of an int of any size takes, at most one more than it must. */
 static inline Py_ssize_t
 fm_compat_int_size(PyObject *object)

@@ -123,9 +123,12 @@ wait_for_result(struct fm_consumer *self, int64_t deadline)
         if (left <= 0) {
             return FM_TAKEN_TIMEOUT;
         }
+        int64_t begun = fm_clock_now();
         PyThreadState *thread = PyEval_SaveThread();
         sleep_for_result(self, left);
         fm_feeder_take_gil(job, thread);
+        fm_stats_spend(&self->stats, FM_SPENT_INPUT, fm_clock_now() - begun);
+        fm_sampler_restart(&self->sampler);
         /* Not only when it was interrupted: a signal may have come before it slept, or to another
          * thread. */
         if (PyErr_CheckSignals() < 0) {
@@ -167,6 +170,7 @@ static PyObject *
 decode_result(struct fm_consumer *self, struct fm_engine *engine, struct fm_value *value)
 {
     PyObject *root;
+    fm_stats_add(&self->stats.bytes, fm_codec_size(value));
     PyObject *result = fm_codec_decode(self->job->state, engine, value, true, &root);
     if (root != NULL) {
         Py_DECREF(root);
@@ -176,12 +180,29 @@ decode_result(struct fm_consumer *self, struct fm_engine *engine, struct fm_valu
     return result != NULL ? result : deliver_decoding_error(self);
 }
 
+/* What the caller does between two results is not counted. */
+static PyObject *
+decode_result_timed(struct fm_consumer *self, struct fm_engine *engine, struct fm_value *value)
+{
+    if (!fm_sampler_is_due(&self->sampler)) {
+        return decode_result(self, engine, value);
+    }
+    int64_t begun = fm_clock_now();
+    PyObject *result = decode_result(self, engine, value);
+    fm_sampler_spend_alone(&self->sampler, &self->stats, FM_SPENT_DECODE, fm_clock_now() - begun);
+    return result;
+}
+
 static PyObject *
 open_outcome(struct fm_consumer *self, struct fm_engine *engine)
 {
     struct fm_value *value = &fm_slots_at(&engine->board.slots, self->position)->value;
     if (value->outcome == FM_OUTCOME_RESULT) {
-        return decode_result(self, engine, value);
+        if (!fm_codec_is_number(value)) {
+            return decode_result_timed(self, engine, value);
+        }
+        fm_stats_add(&self->stats.bytes, FM_CODEC_NUMBER_SIZE);
+        return fm_codec_decode_number(value);
     }
     return deliver_error(self, fm_errors_open(self->job->state, engine, self->position, value,
                                               self->job->task_timeout));
@@ -192,6 +213,7 @@ static PyObject *
 take_item(struct fm_consumer *self)
 {
     struct fm_engine *engine = self->job->engine;
+    fm_slots_prefetch_result(&engine->board.slots, self->position);
     PyObject *result = open_outcome(self, engine);
     if (self->job->has_argument_blocks) {
         const struct fm_argument *argument =
@@ -202,6 +224,7 @@ take_item(struct fm_consumer *self)
         fm_placement_release(&self->job->placement, self->position);
     }
     self->taken++;
+    fm_stats_add(&self->stats.items, 1);
     fm_board_consumed_one(&engine->board, self->taken);
     return result;
 }
@@ -220,6 +243,42 @@ take_slowly(struct fm_consumer *self, int64_t deadline, PyObject **result)
         return *result != NULL ? FM_TAKEN_RESULT : FM_TAKEN_ERROR;
     }
     return waited;
+}
+
+bool
+fm_consumer_arm(struct fm_consumer *self)
+{
+    struct fm_engine *engine = self->job->engine;
+    if (engine == NULL || fm_engine_is_foreign(engine)) {
+        return false;
+    }
+    struct fm_slots *slots = &engine->board.slots;
+    fm_board_consumed(&engine->board, self->taken);
+    fm_slots_arm_consumer_fd(slots, fm_slots_awaited(slots, self->taken));
+    if (!is_ready(self) && !is_futile(self)) {
+        return true;
+    }
+    fm_doorbell_disarm(&engine->board.slots.shared->consumer);
+    return false;
+}
+
+bool
+fm_consumer_is_ready(struct fm_consumer *self)
+{
+    return is_ready(self);
+}
+
+uint64_t
+fm_consumer_count_finished(struct fm_consumer *self)
+{
+    struct fm_job *job = self->job;
+    if (job->engine == NULL || fm_engine_is_foreign(job->engine)) {
+        return self->taken;
+    }
+    const struct fm_slots *slots = &job->engine->board.slots;
+    return self->taken
+           + (job->unordered ? fm_placement_count_done(&job->placement, slots)
+                             : fm_slots_count_done(slots, self->taken));
 }
 
 enum fm_taken

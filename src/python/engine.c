@@ -8,7 +8,12 @@
 static bool
 await_space(struct fm_engine *engine, uint64_t item, uint64_t size)
 {
-    return fm_board_await_space(&engine->board, &engine->heap, item, size);
+    int64_t begun = fm_clock_now();
+    bool goes_on = fm_board_await_space(&engine->board, &engine->heap, item, size);
+    if (engine->waiter_stats != NULL) {
+        fm_stats_spend(engine->waiter_stats, FM_SPENT_ROOM, fm_clock_now() - begun);
+    }
+    return goes_on;
 }
 
 static struct fm_engine *
@@ -24,7 +29,7 @@ allocate(const struct fm_board_options *options, bool may_rerun)
     engine->may_rerun = may_rerun;
     engine->await_space = await_space;
     engine->generation = fm_process_generation();
-    engine->board_fds = (struct fm_board_fds){-1, -1};
+    engine->board_fds = (struct fm_board_fds){-1, -1, -1};
     return engine;
 }
 
@@ -83,7 +88,7 @@ fm_engine_close_board_fds(struct fm_engine *engine)
     if (engine->board_fds.board >= 0) {
         (void)close(engine->board_fds.board);
         (void)close(engine->board_fds.arena);
-        engine->board_fds = (struct fm_board_fds){-1, -1};
+        engine->board_fds = (struct fm_board_fds){-1, -1, -1};
     }
 }
 
@@ -104,6 +109,13 @@ fm_engine_unref(struct fm_engine *engine)
     fm_heap_fini(&engine->heap);
     fm_board_unmap(&engine->board);
     PyMem_Free(engine);
+}
+
+void
+fm_engine_begin_stop(struct fm_engine *engine)
+{
+    fm_board_end(&engine->board);
+    fm_monitor_begin_stop(&engine->monitor);
 }
 
 void

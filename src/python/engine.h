@@ -33,12 +33,17 @@ struct fm_engine {
     bool is_successor; /* in a worker: the nursery forked it, in the place of one that died */
     bool is_local;     /* no workers, but threads of this process: values are references */
     bool may_rerun;    /* an item may be run again, and must find its argument as it was */
-    sigset_t signals;  /* the mask of the thread that forked, for the workers */
-    bool running;      /* workers were forked and not yet stopped */
+    bool
+        never_waits; /* in a worker: its one thread runs many items, and no result may hold it up */
+    uint64_t refused_size; /* in such a worker: of the last result that there was no room for */
+    sigset_t signals;      /* the mask of the thread that forked, for the workers */
+    bool running;          /* workers were forked and not yet stopped */
     struct fm_board_fds board_fds; /* until the nursery of a fork server has them; else -1 */
     /* How a thread waits for room in the arena: fm_board_await_space, or something around it. Called
      * without the GIL. */
     bool (*await_space)(struct fm_engine *engine, uint64_t item, uint64_t size);
+    struct fm_stats_record
+        *waiter_stats; /* in the parent: where its time goes; the feeder's, or NULL */
 };
 
 /* What a worker does with its life, from right after the fork; does not return. */
@@ -74,6 +79,16 @@ _Noreturn void fm_engine_be_nursery(struct fm_engine *engine, struct fm_state *s
 
 /* Ends the workers and waits until they are gone; releases the GIL meanwhile. */
 void fm_engine_stop(struct fm_engine *engine);
+
+/* Asks for the same and doesn't wait. The consumer is rung when fm_engine_is_over, from when on
+ * fm_engine_stop does not block. */
+void fm_engine_begin_stop(struct fm_engine *engine);
+
+static inline bool
+fm_engine_is_over(struct fm_engine *engine)
+{
+    return !engine->running || engine->is_local || fm_monitor_is_over(&engine->monitor);
+}
 
 /* The caller is in a forked child of the process that made the engine, which may look at nothing
  * and stop nobody. */

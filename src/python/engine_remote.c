@@ -18,9 +18,10 @@ launch_nursery(struct fm_engine *engine, PyObject *payload, PyObject *recipe, in
     if (module == NULL) {
         return -1;
     }
-    PyObject *pid = PyObject_CallMethod(
-        module, "launch_nursery", "OO(iiiii)", payload, recipe, engine->board_fds.board,
-        engine->board_fds.arena, parent_pidfd, monitor->close_fd, monitor->nursery.nursery_fd);
+    PyObject *pid = PyObject_CallMethod(module, "launch_nursery", "OO(iiiiii)", payload, recipe,
+                                        engine->board_fds.board, engine->board_fds.arena,
+                                        engine->board_fds.consumer, parent_pidfd, monitor->close_fd,
+                                        monitor->nursery.nursery_fd);
     Py_DECREF(module);
     if (pid == NULL) {
         return -1;

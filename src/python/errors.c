@@ -7,9 +7,8 @@
 
 #include <string.h>
 
-/* Last resort, for when even packing the exception failed: no memory, most likely. */
-static void
-store_nothing(struct fm_value *value)
+void
+fm_errors_store_nothing(struct fm_value *value)
 {
     PyErr_Clear();
     value->form = FM_FORM_INLINE;
@@ -31,7 +30,7 @@ pack_exception(struct fm_state *state, struct fm_engine *engine, uint64_t item, 
     return packed;
 }
 
-/* False if the board has ended. */
+/* False if the board has ended, or there is no room and this process must not wait for any. */
 static bool
 store_packed(struct fm_engine *engine, uint64_t item, PyObject *packed, struct fm_value *value)
 {
@@ -47,9 +46,9 @@ store_packed(struct fm_engine *engine, uint64_t item, PyObject *packed, struct f
         memcpy(bytes, PyBytes_AS_STRING(packed), size);
         value->outcome = FM_OUTCOME_ERROR;
     } else if (result == FM_ENCODE_FAILED) {
-        store_nothing(value);
+        fm_errors_store_nothing(value);
     }
-    return result != FM_ENCODE_ENDED;
+    return result != FM_ENCODE_ENDED && result != FM_ENCODE_REFUSED;
 }
 
 bool
@@ -58,7 +57,7 @@ fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t item,
 {
     PyObject *packed = pack_exception(state, engine, item, stage, subject);
     if (packed == NULL) {
-        store_nothing(value);
+        fm_errors_store_nothing(value);
         return true;
     }
     bool goes_on = store_packed(engine, item, packed, value);

@@ -17,9 +17,13 @@ enum fm_stage {
 
 /* Writes the exception that is set (and clears it) as item `item`'s outcome into `value`. `subject`
  * is the item's argument, or the object that could not be encoded, for the message; may be NULL.
- * False if the board has ended and nobody wants it. */
+ * False if the board has ended and nobody wants it, or there is no room and this process must not
+ * wait for any. */
 bool fm_errors_store(struct fm_state *state, struct fm_engine *engine, uint64_t item,
                      enum fm_stage stage, PyObject *subject, struct fm_value *value);
+
+/* The last resort, for when not even that works: no memory, most likely. Clears the exception. */
+void fm_errors_store_nothing(struct fm_value *value);
 
 /* What the outcome in `value` is to the caller, as an exception instance: an error that was stored
  * (its block is given back, or its reference taken), TaskTimeout with `task_timeout` seconds, or

@@ -11,9 +11,6 @@
 #include <pthread.h>
 #include <signal.h>
 
-/* How long the end of a job waits for a feeder that stands in the caller's iterator. */
-#define END_GRACE (50 * FM_MILLISECOND)
-
 /* How long the feeder makes way for a thread that wants the GIL. */
 #define YIELD_MOST FM_MILLISECOND
 
@@ -32,6 +29,7 @@ struct feeder {
     uint64_t position;  /* of the next one in the ring */
     int64_t gil_taken;
     struct fm_moderation moderation;
+    struct fm_sampler sampler;
 };
 
 /* ---- the GIL's hand-over ---- */
@@ -105,9 +103,12 @@ get_room(struct feeder *feeder)
 {
     struct fm_slots *slots = &feeder->engine->board.slots;
     while (fm_slots_room(slots, feeder->published) == 0 && !feeder->job->feeder_stop) {
+        int64_t begun = fm_clock_now();
         Py_BEGIN_ALLOW_THREADS
         wait_for_room(feeder);
         Py_END_ALLOW_THREADS
+        fm_stats_spend(&feeder->job->feeder_stats, FM_SPENT_ROOM, fm_clock_now() - begun);
+        fm_sampler_restart(&feeder->sampler);
         uint64_t most = slots->shared->buffersize / 4;
         fm_moderation_update(&feeder->moderation, feeder->published, most > 0 ? most : 1);
     }
@@ -143,6 +144,7 @@ publish(struct feeder *feeder)
     if (argument->value.form == FM_FORM_BLOCK) {
         feeder->job->has_argument_blocks = true;
     }
+    fm_stats_add(&feeder->job->feeder_stats.items, 1);
     fm_slots_publish(slots, feeder->position);
     announce(feeder);
 }
@@ -160,11 +162,7 @@ publish_error(struct feeder *feeder, PyObject *object)
     }
     fm_slots_publish_done(slots, item);
     announce(feeder);
-    struct fm_doorbell *consumer = &slots->shared->consumer;
-    uint64_t awaited = fm_slots_awaited(slots, item);
-    if (fm_doorbell_wanted(consumer) == awaited) {
-        (void)fm_doorbell_answer(consumer, awaited);
-    }
+    fm_slots_call_consumer(slots, fm_slots_awaited(slots, item));
 }
 
 static void
@@ -175,6 +173,7 @@ feed(struct feeder *feeder, PyObject *object)
     enum fm_encode_result result = fm_codec_encode(feeder->job->state, feeder->engine,
                                                    feeder->position, object, &argument->value);
     if (result == FM_ENCODE_DONE) {
+        fm_stats_add(&feeder->job->feeder_stats.bytes, fm_codec_size(&argument->value));
         publish(feeder);
     } else if (result == FM_ENCODE_FAILED) {
         publish_error(feeder, object);
@@ -190,28 +189,56 @@ feed_number(struct feeder *feeder)
     publish(feeder);
 }
 
+/* Reading and sending one item has taken from `begun` on; it was there at `got`. */
+static void
+note_times(struct feeder *feeder, int64_t begun, int64_t got, uint64_t room_before)
+{
+    struct fm_stats_record *record = &feeder->job->feeder_stats;
+    int64_t now = fm_clock_now();
+    uint64_t room = fm_load_relaxed(&record->spent[FM_SPENT_ROOM]) - room_before;
+    const int64_t spent[FM_SPENT_KINDS] = {
+        [FM_SPENT_CALL] = got - begun,
+        [FM_SPENT_ENCODE] = now - got - (int64_t)room,
+    };
+    fm_sampler_spend(&feeder->sampler, record, now, spent);
+}
+
 /* False at the end of the input. */
 static bool
-feed_next(struct feeder *feeder)
+feed_object(struct feeder *feeder)
 {
     struct fm_job *job = feeder->job;
-    if (job->source.inherited) {
-        if (feeder->published == job->source.total) {
-            return false;
-        }
-        feed_number(feeder);
-        return true;
-    }
+    bool timed = fm_sampler_is_due(&feeder->sampler);
+    uint64_t room = fm_load_relaxed(&job->feeder_stats.spent[FM_SPENT_ROOM]);
+    int64_t begun = timed ? fm_clock_now() : 0;
     PyObject *object = fm_source_next(&job->source);
     if (object == NULL) {
         job->input_error = fm_compat_take_exception();
         return false;
     }
+    int64_t got = timed ? fm_clock_now() : 0;
     if (!job->feeder_stop) {
         place(feeder);
         feed(feeder, object);
     }
     Py_DECREF(object);
+    if (timed) {
+        note_times(feeder, begun, got, room);
+    }
+    return true;
+}
+
+static bool
+feed_next(struct feeder *feeder)
+{
+    struct fm_job *job = feeder->job;
+    if (!job->source.inherited) {
+        return feed_object(feeder);
+    }
+    if (feeder->published == job->source.total) {
+        return false;
+    }
+    feed_number(feeder);
     return true;
 }
 
@@ -220,7 +247,7 @@ end_input(struct fm_engine *engine, uint64_t positions)
 {
     fm_slots_finish(&engine->board.slots, positions);
     fm_roster_call_all(&engine->board.roster);
-    fm_doorbell_ring(&engine->board.slots.shared->consumer);
+    fm_slots_ring_consumer(&engine->board.slots);
 }
 
 /* Reads the input to its end, or until the job ends. */
@@ -289,11 +316,16 @@ run_feeder(void *argument)
     }
     PyEval_AcquireThread(thread);
     fm_moderation_init(&feeder.moderation);
+    job->engine->waiter_stats = &job->feeder_stats;
     feed_all(&feeder);
-    /* The iterators go here: closing a generator may need the thread that ran it. */
-    fm_source_fini(&job->source);
+    /* The iterators go here: closing a generator may need the thread that ran it. What is inherited is
+     * still read by local threads. */
+    if (!job->source.inherited) {
+        fm_source_fini(&job->source);
+    }
     block_signals();
     say_done(job);
+    fm_slots_ring_consumer(&job->engine->board.slots);
     fm_job_unref(job);
     PyThreadState_Clear(thread);
     PyThreadState_DeleteCurrent();
@@ -316,18 +348,25 @@ fm_feeder_start(struct fm_job *job)
     return 0;
 }
 
+int64_t
+fm_feeder_grace_left(struct fm_job *job)
+{
+    /* Pairs with the release in say_done. */
+    if (!job->feeder_started || fm_load_acquire(&job->feeder_done)) {
+        return 0;
+    }
+    return fm_job_grace_left(job);
+}
+
 void
 fm_feeder_wait(struct fm_job *job)
 {
-    Py_BEGIN_ALLOW_THREADS
-    int64_t deadline = fm_clock_now() + END_GRACE;
-    int64_t left = END_GRACE;
-    /* Pairs with the release in run_feeder. */
-    while (fm_load_acquire(&job->feeder_done) == 0 && left > 0) {
-        (void)fm_futex_wait(&job->feeder_done, 0, left);
-        left = deadline - fm_clock_now();
+    int64_t left;
+    while ((left = fm_feeder_grace_left(job)) > 0) {
+        Py_BEGIN_ALLOW_THREADS(void)
+        fm_futex_wait(&job->feeder_done, 0, left);
+        Py_END_ALLOW_THREADS
     }
-    Py_END_ALLOW_THREADS
     if (fm_load_acquire(&job->feeder_done) != 0 && fm_load_relaxed(&job->feeder_failed) == 1) {
         fm_store_relaxed(&job->feeder_failed, 0);
         fm_job_unref(job);

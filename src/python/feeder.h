@@ -15,6 +15,10 @@
 /* -1 with an exception. */
 int fm_feeder_start(struct fm_job *job);
 
+/* Nanoseconds that the end of the job still waits for the feeder, from the first call on; 0 once it
+ * has ended. The consumer is rung when it ends. */
+int64_t fm_feeder_grace_left(struct fm_job *job);
+
 /* Waits, without the GIL, until the feeder has ended, but not for ever. */
 void fm_feeder_wait(struct fm_job *job);
 

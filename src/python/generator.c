@@ -1,19 +1,10 @@
 #include "generator.h"
 
-#include "consumer.h"
+#include "async.h"
 #include "errors.h"
 #include "reference.h"
 
 #include <structmember.h>
-
-struct generator {
-    PyObject_HEAD
-    PyObject *weak_references;
-    struct fm_consumer consumer;
-    Py_ssize_t length;
-    bool executing; /* some thread is in here; guarded by the GIL */
-    bool started;   /* has been asked for a result */
-};
 
 /* ---- the end ---- */
 
@@ -24,7 +15,7 @@ interrupt_inputs(struct fm_state *state, struct fm_job *job)
     PyObject *inputs = job->source.inherited ? NULL : job->source.inputs;
     for (Py_ssize_t i = 0; inputs != NULL && i < PyTuple_GET_SIZE(inputs); i++) {
         PyObject *input = PyTuple_GET_ITEM(inputs, i);
-        struct generator *inner = (struct generator *)input;
+        struct fm_generator *inner = (struct fm_generator *)input;
         if (Py_IS_TYPE(input, state->generator_type) && Py_REFCNT(input) == 1 && inner->executing
             && inner->consumer.job != NULL) {
             interrupt_inputs(state, inner->consumer.job);
@@ -34,13 +25,22 @@ interrupt_inputs(struct fm_state *state, struct fm_job *job)
     }
 }
 
-static void
-finish(struct generator *self)
+void
+fm_generator_begin_end(struct fm_generator *self)
+{
+    interrupt_inputs(self->consumer.job->state, self->consumer.job);
+    fm_job_begin_stop(self->consumer.job);
+}
+
+void
+fm_generator_finish(struct fm_generator *self)
 {
     struct fm_job *job = self->consumer.job;
     if (job == NULL) {
         return;
     }
+    fm_progress_end(&self->progress, &self->consumer);
+    struct fm_consumer ending = self->consumer;
     self->consumer.job = NULL;
     if (job->engine != NULL && !fm_engine_is_foreign(job->engine)) {
         job->feeder_stop = true;
@@ -50,41 +50,35 @@ finish(struct generator *self)
             fm_reference_drop_all(job->engine);
         }
     }
+    fm_account_close(&self->account, &ending);
     fm_job_unref(job);
 }
 
 /* ---- results ---- */
 
-/* Past the last item: the end of the input, or what its iterator raised. */
+/* Ends the map, with the exception that is set if one is. */
 static void
-end_of_input(struct generator *self)
-{
-    PyObject *error = self->consumer.job->input_error;
-    bool unread = fm_load_relaxed(&self->consumer.job->feeder_failed) != 0;
-    self->consumer.job->input_error = NULL;
-    finish(self);
-    if (unread) {
-        PyErr_NoMemory();
-    } else {
-        fm_errors_raise(error);
-    }
-}
-
-/* Ends the map with the exception that is set. */
-static void
-fail(struct generator *self)
+fail(struct fm_generator *self)
 {
     PyObject *type;
     PyObject *value;
     PyObject *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    finish(self);
+    fm_generator_finish(self);
     PyErr_Restore(type, value, traceback);
+}
+
+/* Past the last item: the end of the input, or what its iterator raised. */
+static void
+end_of_input(struct fm_generator *self)
+{
+    fm_job_raise_input_error(self->consumer.job);
+    fail(self);
 }
 
 /* The next result; NULL without an exception at the end. */
 static PyObject *
-advance(struct generator *self, int64_t deadline)
+advance(struct fm_generator *self, int64_t deadline)
 {
     PyObject *result = NULL;
     if (self->executing) {
@@ -96,7 +90,9 @@ advance(struct generator *self, int64_t deadline)
     }
     self->started = true;
     self->executing = true;
-    switch (fm_consumer_take(&self->consumer, deadline, &result)) {
+    switch (self->progress.show == NULL
+                ? fm_consumer_take(&self->consumer, deadline, &result)
+                : fm_progress_take(&self->progress, &self->consumer, deadline, &result)) {
     case FM_TAKEN_RESULT:
         break;
     case FM_TAKEN_END:
@@ -119,12 +115,12 @@ advance(struct generator *self, int64_t deadline)
 static PyObject *
 iternext(PyObject *object)
 {
-    return advance((struct generator *)object, FM_NO_DEADLINE);
+    return advance((struct fm_generator *)object, FM_NO_DEADLINE);
 }
 
 /* For methods: the end is an exception. */
 static PyObject *
-advance_or_stop(struct generator *self, int64_t deadline)
+advance_or_stop(struct fm_generator *self, int64_t deadline)
 {
     PyObject *result = advance(self, deadline);
     if (result == NULL && !PyErr_Occurred()) {
@@ -136,7 +132,7 @@ advance_or_stop(struct generator *self, int64_t deadline)
 static PyObject *
 generator_send(PyObject *object, PyObject *value)
 {
-    struct generator *self = (struct generator *)object;
+    struct fm_generator *self = (struct fm_generator *)object;
     if (!self->started && self->consumer.job != NULL && value != Py_None) {
         PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started generator");
         return NULL;
@@ -145,14 +141,14 @@ generator_send(PyObject *object, PyObject *value)
 }
 
 static int
-stop_if_idle(struct generator *self)
+stop_if_idle(struct fm_generator *self)
 {
     if (self->executing) {
         PyErr_SetString(PyExc_ValueError, "generator already executing");
         return -1;
     }
     self->executing = true;
-    finish(self);
+    fm_generator_finish(self);
     self->executing = false;
     return 0;
 }
@@ -160,7 +156,7 @@ stop_if_idle(struct generator *self)
 static PyObject *
 generator_close(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
-    if (stop_if_idle((struct generator *)object) < 0) {
+    if (stop_if_idle((struct fm_generator *)object) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -207,7 +203,7 @@ generator_throw(PyObject *object, PyObject *arguments)
         return NULL;
     }
     PyObject *exception = make_thrown(type, value);
-    if (exception == NULL || stop_if_idle((struct generator *)object) < 0) {
+    if (exception == NULL || stop_if_idle((struct fm_generator *)object) < 0) {
         Py_XDECREF(exception);
         return NULL;
     }
@@ -257,13 +253,13 @@ generator_next(PyObject *object, PyObject *arguments, PyObject *keywords)
         || read_timeout(timeout, &deadline) < 0) {
         return NULL;
     }
-    return advance_or_stop((struct generator *)object, deadline);
+    return advance_or_stop((struct fm_generator *)object, deadline);
 }
 
 static Py_ssize_t
 generator_length(PyObject *object)
 {
-    struct generator *self = (struct generator *)object;
+    struct fm_generator *self = (struct fm_generator *)object;
     if (self->length < 0) {
         PyErr_SetString(PyExc_TypeError,
                         "this FastMap has no len(): the length of its input is not known");
@@ -274,7 +270,7 @@ generator_length(PyObject *object)
 static PyObject *
 generator_length_hint(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
-    struct generator *self = (struct generator *)object;
+    struct fm_generator *self = (struct fm_generator *)object;
     if (self->consumer.job == NULL) {
         return PyLong_FromLong(0);
     }
@@ -314,7 +310,7 @@ refuse_to_pickle(PyObject *object, PyObject *Py_UNUSED(ignored))
 static PyObject *
 represent(PyObject *object)
 {
-    struct generator *self = (struct generator *)object;
+    struct fm_generator *self = (struct fm_generator *)object;
     const char *status = self->consumer.job != NULL ? "running" : "finished";
     unsigned long long taken = (unsigned long long)self->consumer.taken;
     if (self->length < 0) {
@@ -329,13 +325,32 @@ represent(PyObject *object)
 static PyObject *
 shut_down(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
-    struct generator *self = (struct generator *)object;
+    struct fm_generator *self = (struct fm_generator *)object;
     if (self->consumer.job != NULL) {
         struct fm_job *job = fm_job_ref(self->consumer.job);
         job->ended_at_exit = true;
         fm_job_stop(job);
         fm_job_unref(job);
     }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+stats(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    struct fm_generator *self = (struct fm_generator *)object;
+    struct fm_state *state = PyType_GetModuleState(Py_TYPE(object));
+    PyObject *counted = fm_account_read(&self->account, &self->consumer);
+    PyObject *made = counted != NULL ? PyObject_CallObject(state->make_stats, counted) : NULL;
+    Py_XDECREF(counted);
+    return made;
+}
+
+static PyObject *
+set_progress(PyObject *object, PyObject *show)
+{
+    struct fm_generator *self = (struct fm_generator *)object;
+    Py_XSETREF(self->progress.show, Py_NewRef(show));
     Py_RETURN_NONE;
 }
 
@@ -347,7 +362,7 @@ fm_generator_new(PyObject *module, PyObject *iterables, const struct fm_job_opti
 {
     struct fm_state *state = fm_state_of_module(module);
     PyTypeObject *type = state->generator_type;
-    struct generator *self = (struct generator *)type->tp_alloc(type, 0);
+    struct fm_generator *self = (struct fm_generator *)type->tp_alloc(type, 0);
     if (self == NULL) {
         return NULL;
     }
@@ -365,8 +380,9 @@ fm_generator_new(PyObject *module, PyObject *iterables, const struct fm_job_opti
 static int
 traverse(PyObject *object, visitproc visit, void *arg)
 {
-    struct generator *self = (struct generator *)object;
+    struct fm_generator *self = (struct fm_generator *)object;
     Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->progress.show);
     if (self->consumer.job != NULL) {
         Py_VISIT(self->consumer.job->call.function);
         Py_VISIT(self->consumer.job->call.args);
@@ -390,9 +406,9 @@ traverse(PyObject *object, visitproc visit, void *arg)
 static int
 clear(PyObject *object)
 {
-    struct generator *self = (struct generator *)object;
+    struct fm_generator *self = (struct fm_generator *)object;
     if (!self->executing) {
-        finish(self);
+        fm_generator_finish(self);
     }
     return 0;
 }
@@ -411,7 +427,7 @@ finalize(PyObject *object)
 static void
 dealloc(PyObject *object)
 {
-    struct generator *self = (struct generator *)object;
+    struct fm_generator *self = (struct fm_generator *)object;
     PyTypeObject *type = Py_TYPE(object);
     if (PyObject_CallFinalizerFromDealloc(object) < 0) {
         return;
@@ -421,6 +437,8 @@ dealloc(PyObject *object)
         PyObject_ClearWeakRefs(object);
     }
     (void)clear(object);
+    Py_CLEAR(self->progress.show);
+    fm_account_fini(&self->account);
     type->tp_free(object);
     Py_DECREF(type);
 }
@@ -430,36 +448,59 @@ dealloc(PyObject *object)
 static PyMethodDef methods[] = {
     {"send", generator_send, METH_O,
      DOC("send($self, value, /)\n--\n\n"
-         "The next result. The value goes nowhere, as with a generator that ignores it.")},
+         "The next result.\n\n"
+         "The value goes nowhere, as with a generator that ignores it.")},
     {"throw", generator_throw, METH_VARARGS,
      DOC("throw(type, value=None, traceback=None, /)\n\n"
          "End the map, its workers included, and raise the exception here.")},
     {"close", generator_close, METH_NOARGS,
      DOC("close($self, /)\n--\n\n"
-         "End the map and its workers at once. Results that were not taken are lost; closing\n"
-         "again does nothing.")},
+         "End the map and its workers at once.\n\n"
+         "Results that were not taken are lost. Closing again does nothing.")},
     {"next", (PyCFunction)(void (*)(void))generator_next, METH_VARARGS | METH_KEYWORDS,
      DOC("next($self, timeout=None)\n--\n\n"
          "The next result, waiting for at most `timeout` seconds.\n\n"
-         "TimeoutError is raised if it is not there by then; nothing is lost, and the next call\n"
-         "waits for the same result. StopIteration is raised at the end.")},
+         "If it is not there by then, TimeoutError is raised; nothing is lost,\n"
+         "and the next call waits for the same result. At the end StopIteration\n"
+         "is raised. None: wait as long as it takes.")},
     {"__length_hint__", generator_length_hint, METH_NOARGS,
      DOC("__length_hint__($self, /)\n--\n\nResults yet to come, where that is known.")},
     {"__enter__", enter, METH_NOARGS, DOC("__enter__($self, /)\n--\n\nThe map itself.")},
     {"__exit__", leave, METH_VARARGS, DOC("Close the map.")},
     {"__reduce__", refuse_to_pickle, METH_NOARGS, NULL},
+    {"__aenter__", fm_async_enter, METH_NOARGS, DOC("__aenter__($self, /)\n--\n\nThe map itself.")},
+    {"__aexit__", fm_async_leave, METH_VARARGS, DOC("Close the map.")},
+    {"aclose", fm_async_close, METH_NOARGS,
+     DOC("aclose($self, /)\n--\n\n"
+         "End the map and its workers, as close() does.\n\n"
+         "The event loop goes on while they end.")},
     {"_shut_down", shut_down, METH_NOARGS, NULL},
+    {"_set_progress", set_progress, METH_O, NULL},
+    {"_arm", fm_async_arm, METH_NOARGS, NULL},
+    {"_take", fm_async_take, METH_NOARGS, NULL},
+    {"_end", fm_async_end, METH_NOARGS, NULL},
+    {"_finish", fm_async_finish, METH_NOARGS, NULL},
+    {"stats", stats, METH_NOARGS,
+     DOC("stats($self, /)\n--\n\n"
+         "How the map has spent its time until now, as a Stats: items, bytes, what each\n"
+         "process and thread did, and in `bound` what holds it up. Also after its end.")},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct generator, weak_references), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct fm_generator, weak_references), READONLY,
+     NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, DOC("The results of a fast_map() call: a generator, and a context manager.")},
+    {Py_tp_doc, DOC("The results of a fast_map() call: a generator, and a context manager.\n\n"
+                    "Iterate over it, or take results one by one by next(it) or it.next(timeout).\n"
+                    "len(it) is the number of all results, where the input tells it. Its workers\n"
+                    "end with the last result, or when it is closed: by close(), at the end of a\n"
+                    "with block, or as soon as nothing refers to it. In an event loop: async for,\n"
+                    "async with, and aclose().")},
     {Py_tp_dealloc, dealloc},
     {Py_tp_finalize, finalize},
     {Py_tp_traverse, traverse},
@@ -469,6 +510,8 @@ static PyType_Slot slots[] = {
     {Py_tp_repr, represent},
     {Py_tp_methods, methods},
     {Py_tp_members, members},
+    {Py_am_aiter, PyObject_SelfIter},
+    {Py_am_anext, fm_async_next},
     {Py_sq_length, generator_length},
     {Py_nb_bool, is_true},
     {0, NULL},
@@ -476,7 +519,7 @@ static PyType_Slot slots[] = {
 
 PyType_Spec fm_generator_spec = {
     .name = "fast_map.FastMap",
-    .basicsize = sizeof(struct generator),
+    .basicsize = sizeof(struct fm_generator),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION
              | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = slots,

@@ -1,6 +1,7 @@
 #include "job.h"
 
 #include "cpus.h"
+#include "errors.h"
 #include "feeder.h"
 #include "local.h"
 #include "worker.h"
@@ -9,6 +10,9 @@
 
 /* Enough for tens of thousands of tasks that block, while the slots cost 2 MiB at the most. */
 #define BUFFERSIZE_DEFAULT ((uint64_t)1 << 15)
+
+/* How long the end of a job waits for threads that are in the caller's iterator or callable. */
+#define END_GRACE (50 * FM_MILLISECOND)
 
 static uint64_t
 smaller(uint64_t one, uint64_t other)
@@ -92,6 +96,7 @@ fm_job_allocate(PyObject *module)
         return NULL;
     }
     job->references = 1;
+    job->begun = fm_clock_now();
     job->module = Py_NewRef(module);
     job->state = fm_state_of_module(module);
     return job;
@@ -122,6 +127,7 @@ fm_job_new(PyObject *module, PyObject *iterables, const struct fm_job_options *o
     job->task_timeout = options->task_timeout;
     job->return_exceptions = options->return_exceptions;
     job->unordered = options->unordered;
+    job->runs_coroutines = options->coroutines;
     if (fm_source_init(&job->source, iterables, !options->remote) < 0
         || (job->source.total > 0 && start(job, options) < 0)) {
         fm_job_stop(job);
@@ -151,6 +157,26 @@ fm_job_unref(struct fm_job *job)
     PyMem_Free(job);
 }
 
+int64_t
+fm_job_grace_left(struct fm_job *job)
+{
+    int64_t now = fm_clock_now();
+    if (job->grace_end == 0) {
+        job->grace_end = now + END_GRACE;
+    }
+    return job->grace_end > now ? job->grace_end - now : 0;
+}
+
+void
+fm_job_begin_stop(struct fm_job *job)
+{
+    if (job->engine == NULL || fm_engine_is_foreign(job->engine)) {
+        return;
+    }
+    job->feeder_stop = true;
+    fm_engine_begin_stop(job->engine);
+}
+
 void
 fm_job_stop(struct fm_job *job)
 {
@@ -166,6 +192,18 @@ fm_job_stop(struct fm_job *job)
     if (job->feeder_started) {
         fm_feeder_wait(job);
     }
+}
+
+void
+fm_job_raise_input_error(struct fm_job *job)
+{
+    PyObject *error = job->input_error;
+    job->input_error = NULL;
+    if (fm_load_relaxed(&job->feeder_failed) != 0) {
+        PyErr_NoMemory();
+        return;
+    }
+    fm_errors_raise(error);
 }
 
 unsigned

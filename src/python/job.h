@@ -32,6 +32,7 @@ struct fm_job_options {
     double task_timeout;          /* seconds that an item may run; 0: no limit */
     bool return_exceptions;       /* an item's error takes its place among the results */
     bool unordered;               /* results come as they are done */
+    bool coroutines;              /* what the function returns is to be awaited */
     bool local;                   /* no workers, but threads of this process */
     bool remote;                  /* workers come from a fork server, and inherit nothing */
 };
@@ -54,14 +55,18 @@ struct fm_job {
     double task_timeout;
     bool return_exceptions;
     bool unordered;
+    bool runs_coroutines;          /* the callable is a coroutine function: coroutines.h */
     struct fm_placement placement; /* parent, if unordered */
     bool ended_at_exit;            /* of the interpreter; with the GIL */
+    int64_t begun;                 /* when it was started */
+    int64_t grace_end;             /* until when its end waits; 0: it has not begun. With the GIL */
 
     /* Fed input only; all with the GIL. */
     PyObject *input_error;    /* what the iterator raised, to be raised after the last item */
     bool has_argument_blocks; /* some argument took a block, which the consumer gives back */
     bool feeder_started;
     bool feeder_stop; /* the feeder shall end */
+    struct fm_stats_record feeder_stats;
 
     /* Handshakes between the feeder and threads that want the GIL or the feeder's end; they are
      * private to the parent. See feeder.h. */
@@ -93,11 +98,21 @@ void fm_job_unref(struct fm_job *job);
  * in the caller's iterator, nor local threads in the callable. */
 void fm_job_stop(struct fm_job *job);
 
+/* Asks for the same and doesn't wait. */
+void fm_job_begin_stop(struct fm_job *job);
+
+/* Nanoseconds that the end of the job still waits for threads that may be in code of the caller's,
+ * from the first call on. */
+int64_t fm_job_grace_left(struct fm_job *job);
+
 /* For the files of the job. */
 struct fm_job *fm_job_allocate(PyObject *module);
 void fm_job_set_initializer(struct fm_job *job, PyObject *initializer, PyObject *initargs);
 int fm_job_start_remote(struct fm_job *job, const struct fm_board_options *board,
                         const struct fm_job_options *options);
+
+/* The input has ended: raises what its iterator did, if that was the reason. */
+void fm_job_raise_input_error(struct fm_job *job);
 
 /* Worker: threads that worker `worker` may have. */
 unsigned fm_job_threads_of(const struct fm_job *job, unsigned worker);

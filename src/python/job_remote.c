@@ -10,11 +10,11 @@ static PyObject *
 make_recipe(const struct fm_job *job, const struct fm_board_options *board)
 {
     return Py_BuildValue(
-        "(niiKKKdIKKii)", job->source.count, (int)job->call.star, (int)job->call.kwstar,
+        "(niiKKKdIKKiii)", job->source.count, (int)job->call.star, (int)job->call.kwstar,
         (unsigned long long)job->threads_limit, (unsigned long long)job->chunksize,
         (unsigned long long)job->max_tasks_per_child, job->task_timeout, board->workers,
         (unsigned long long)board->buffersize, (unsigned long long)board->arena_limit,
-        (int)job->engine->may_rerun, (int)board->unordered);
+        (int)job->engine->may_rerun, (int)board->unordered, (int)job->runs_coroutines);
 }
 
 /* Objects, which are pickled; take_payload reads them. */
@@ -73,11 +73,12 @@ fm_job_serve(PyObject *module, PyObject *payload, PyObject *recipe, const struct
     double task_timeout;
     int may_rerun;
     int unordered;
+    int coroutines;
     struct fm_job *job = fm_job_allocate(module);
     if (job == NULL
-        || !PyArg_ParseTuple(recipe, "nipKKKdIKKpp", &count, &star, &kwstar, &threads_limit,
+        || !PyArg_ParseTuple(recipe, "nipKKKdIKKppp", &count, &star, &kwstar, &threads_limit,
                              &chunksize, &max_tasks, &task_timeout, &board.workers, &buffersize,
-                             &arena_limit, &may_rerun, &unordered)
+                             &arena_limit, &may_rerun, &unordered, &coroutines)
         || take_payload(job, payload, star, kwstar) < 0) {
         return;
     }
@@ -89,6 +90,7 @@ fm_job_serve(PyObject *module, PyObject *payload, PyObject *recipe, const struct
     job->chunksize = chunksize;
     job->max_tasks_per_child = max_tasks;
     job->task_timeout = task_timeout;
+    job->runs_coroutines = coroutines;
     job->engine = fm_engine_attach(&board, may_rerun, fds);
     if (job->engine == NULL) {
         return;

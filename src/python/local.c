@@ -2,14 +2,15 @@
 
 #include "compat.h"
 #include "feeder.h"
+#include "process.h"
 #include "refusal.h"
 #include "supervisor.h"
 #include "task.h"
 
 #include <errno.h>
 
-/* How long the end of a job waits for threads that are inside the callable. */
-#define END_GRACE (50 * FM_MILLISECOND)
+/* How often to look whether all threads have left, where nobody may sleep until then. */
+#define END_LOOK FM_MILLISECOND
 
 static void
 call_and_clear(PyObject *done)
@@ -30,10 +31,10 @@ has_ended(const struct fm_worker *worker)
 
 /* The job may be dropped, and the garbage collector let go of the callable, while it runs. */
 static bool
-run_item(struct fm_worker *worker, uint64_t item)
+run_item(struct fm_worker *worker, struct fm_pool_thread *thread, uint64_t item)
 {
     PyObject *function = Py_NewRef(worker->job->call.function);
-    bool stored = fm_task_run(worker, item);
+    bool stored = fm_task_run(worker, thread, item);
     Py_DECREF(function);
     return stored;
 }
@@ -43,7 +44,7 @@ static void
 run_items(struct fm_worker *worker, struct fm_pool_thread *thread, uint64_t item)
 {
     int64_t taken = fm_clock_now();
-    while (!has_ended(worker) && run_item(worker, item)) {
+    while (!has_ended(worker) && run_item(worker, thread, item)) {
         fm_pool_complete(thread, item);
         if (!fm_pool_next(thread, &item)) {
             return;
@@ -61,7 +62,10 @@ run_all(struct fm_worker *worker, struct fm_pool_thread *thread, PyThreadState *
     uint64_t item;
     (void)PyEval_SaveThread();
     while (fm_pool_wait(thread, &item)) {
+        int64_t begun = fm_clock_now();
         PyEval_RestoreThread(state);
+        fm_stats_spend(thread->stats, FM_SPENT_GIL, fm_clock_now() - begun);
+        fm_sampler_restart(&thread->sampler);
         run_items(worker, thread, item);
         if (fm_engine_is_foreign(worker->engine)) {
             return;
@@ -88,6 +92,8 @@ run_thread(void *context, struct fm_pool_thread *thread)
     run_all(worker, thread, state);
     if (!fm_engine_is_foreign(worker->engine)) {
         call_and_clear(PyObject_CallNoArgs(module_state->leave_local_thread));
+        /* Who finds the map ended may fork before this thread has quite gone. */
+        fm_process_name_thread(FM_LEAVING_NAME);
         if (fm_pool_leave(&worker->pool)) {
             fm_job_unref(job);
         }
@@ -156,15 +162,27 @@ fm_local_start(struct fm_job *job)
     return fm_pool_add_threads(&worker->pool, 1) == 1 ? 0 : set_start_error(EAGAIN);
 }
 
+int64_t
+fm_local_grace_left(struct fm_job *job)
+{
+    /* One is the supervisor, which leaves at once. */
+    if (job->local == NULL || fm_load_seq_cst(&job->local->pool.present) <= 1) {
+        return 0;
+    }
+    int64_t left = fm_job_grace_left(job);
+    return left < END_LOOK ? left : END_LOOK;
+}
+
 void
 fm_local_stop(struct fm_job *job)
 {
     bool last;
     struct fm_pool *pool = &job->local->pool;
+    int64_t grace = fm_job_grace_left(job);
     Py_BEGIN_ALLOW_THREADS
     fm_supervisor_join(pool);
     last = fm_pool_leave(pool);
-    fm_pool_await_empty(pool, END_GRACE);
+    fm_pool_await_empty(pool, grace);
     Py_END_ALLOW_THREADS
     if (last) {
         fm_job_unref(job);

@@ -16,6 +16,9 @@ int fm_local_start(struct fm_job *job);
 /* After fm_engine_stop, once: waits for all threads, but not for long for those inside the callable. */
 void fm_local_stop(struct fm_job *job);
 
+/* Nanoseconds after which to look again whether fm_local_stop would not wait; 0 if it would not. */
+int64_t fm_local_grace_left(struct fm_job *job);
+
 /* With the job, when all have left. NULL is allowed. */
 void fm_local_free(struct fm_worker *local);
 

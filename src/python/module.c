@@ -1,4 +1,6 @@
 /* fast_map._core: the extension module. */
+#include "async.h"
+#include "coroutines.h"
 #include "generator.h"
 #include "process.h"
 #include "view.h"
@@ -33,6 +35,7 @@ start(PyObject *module, PyObject *arguments, PyObject *named)
         "task_timeout",
         "return_exceptions",
         "ordered",
+        "coroutines",
         "remote",
         NULL,
     };
@@ -44,14 +47,15 @@ start(PyObject *module, PyObject *arguments, PyObject *named)
     long long procs_limit;
     int return_exceptions;
     int ordered;
+    int coroutines;
     int remote;
     if (!PyArg_ParseTupleAndKeywords(
-            arguments, named, "OO!$nipO!O!OO!KLKKKKKdppp:start", names, &options.function,
+            arguments, named, "OO!$nipO!O!OO!KLKKKKKdpppp:start", names, &options.function,
             &PyTuple_Type, &iterables, &length, &options.star, &kwstar, &PyTuple_Type,
             &options.args, &PyDict_Type, &options.kwargs, &options.initializer, &PyTuple_Type,
             &options.initargs, &numbers[0], &procs_limit, &numbers[1], &numbers[2], &numbers[3],
             &numbers[4], &numbers[5], &options.task_timeout, &return_exceptions, &ordered,
-            &remote)) {
+            &coroutines, &remote)) {
         return NULL;
     }
     options.kwstar = kwstar;
@@ -66,6 +70,7 @@ start(PyObject *module, PyObject *arguments, PyObject *named)
     options.length = length >= 0 ? (uint64_t)length : FM_UNKNOWN_TOTAL;
     options.return_exceptions = return_exceptions;
     options.unordered = !ordered;
+    options.coroutines = coroutines;
     options.remote = remote;
     return fm_generator_new(module, iterables, &options, length);
 }
@@ -77,9 +82,9 @@ serve_nursery(PyObject *module, PyObject *arguments)
     PyObject *recipe;
     struct fm_engine_fds fds;
     int ready_fd;
-    if (PyArg_ParseTuple(arguments, "OO!(iiiii)i:serve_nursery", &payload, &PyTuple_Type, &recipe,
-                         &fds.board.board, &fds.board.arena, &fds.parent_pidfd, &fds.close_fd,
-                         &fds.nursery_fd, &ready_fd)) {
+    if (PyArg_ParseTuple(arguments, "OO!(iiiiii)i:serve_nursery", &payload, &PyTuple_Type, &recipe,
+                         &fds.board.board, &fds.board.arena, &fds.board.consumer, &fds.parent_pidfd,
+                         &fds.close_fd, &fds.nursery_fd, &ready_fd)) {
         fm_job_serve(module, payload, recipe, &fds, ready_fd);
     }
     return NULL;
@@ -117,6 +122,11 @@ static const struct import imports[] = {
     IMPORT("fast_map._errors", "make_timeout_error", make_timeout_error),
     IMPORT("fast_map._errors", "make_exit_error", make_exit_error),
     IMPORT("fast_map._errors", "explain_decoding_error", explain_decoding_error),
+    IMPORT("fast_map._coroutines", "open_event_loop", open_event_loop),
+    IMPORT("fast_map._coroutines", "close_event_loop", close_event_loop),
+    IMPORT("fast_map._coroutines", "call_in_loop", call_in_loop),
+    IMPORT("fast_map._coroutines", "write_stack", write_coroutine_stack),
+    IMPORT("fast_map._stats", "make_stats", make_stats),
     IMPORT("fast_map._worker", "set_up_worker", set_up_worker),
     IMPORT("fast_map._worker", "set_up_thread", set_up_thread),
     IMPORT("fast_map._worker", "enter_local_thread", enter_local_thread),
@@ -183,8 +193,13 @@ execute(PyObject *module)
     if (state->generator_type == NULL || PyModule_AddType(module, state->generator_type) < 0) {
         return -1;
     }
+    state->awaitable_type = make_type(module, &fm_awaitable_spec);
     state->view_type = make_type(module, &fm_view_spec);
-    return state->view_type != NULL ? 0 : -1;
+    state->coroutine_type = make_type(module, &fm_coroutine_spec);
+    return state->awaitable_type != NULL && state->view_type != NULL
+                   && state->coroutine_type != NULL
+               ? 0
+               : -1;
 }
 
 static int
@@ -195,7 +210,9 @@ traverse(PyObject *module, visitproc visit, void *arg)
         Py_VISIT(*imported_field(state, &imports[i]));
     }
     Py_VISIT(state->generator_type);
+    Py_VISIT(state->awaitable_type);
     Py_VISIT(state->view_type);
+    Py_VISIT(state->coroutine_type);
     return 0;
 }
 
@@ -210,7 +227,9 @@ clear(PyObject *module)
     Py_CLEAR(state->dumps_keywords);
     Py_CLEAR(state->loads_keywords);
     Py_CLEAR(state->generator_type);
+    Py_CLEAR(state->awaitable_type);
     Py_CLEAR(state->view_type);
+    Py_CLEAR(state->coroutine_type);
     return 0;
 }
 

@@ -17,6 +17,8 @@ remedy_for(int error)
         return "see the limit on open files, RLIMIT_NOFILE";
     case ENFILE:
         return "see the system's limit on open files, fs.file-max";
+    case EIO: /* an event loop's affair */
+        return "see what the worker has written to stderr";
     default:
         return "fast_map needs Linux 5.3 or later";
     }

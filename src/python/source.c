@@ -75,6 +75,24 @@ take_sequences(struct fm_source *source, PyObject *iterables)
     return 0;
 }
 
+/* What to do with an input that is not iterable but may be taken for it. */
+static const char *
+remedy(PyObject *input)
+{
+    const PyAsyncMethods *async = Py_TYPE(input)->tp_as_async;
+    if (async != NULL && async->am_aiter != NULL) {
+        return "; collect what it gives asynchronously: [item async for item in ...]";
+    }
+    if (async != NULL && async->am_await != NULL) {
+        return "; await it first";
+    }
+    if (PyFunction_Check(input)
+        && (((PyCodeObject *)PyFunction_GET_CODE(input))->co_flags & CO_GENERATOR) != 0) {
+        return "; call the generator function";
+    }
+    return "";
+}
+
 static PyObject *
 make_iterator(PyObject *iterables, Py_ssize_t index)
 {
@@ -83,8 +101,8 @@ make_iterator(PyObject *iterables, Py_ssize_t index)
     if (iterator == NULL && PyErr_ExceptionMatches(PyExc_TypeError)
         && Py_TYPE(input)->tp_iter == NULL) {
         PyErr_Format(PyExc_TypeError,
-                     "fast_map() argument %zd must be iterable, but '%.200s' object is not",
-                     index + 2, Py_TYPE(input)->tp_name);
+                     "fast_map() argument %zd must be iterable, but '%.200s' object is not%s",
+                     index + 2, Py_TYPE(input)->tp_name, remedy(input));
     }
     return iterator;
 }
@@ -131,37 +149,23 @@ fm_source_fini(struct fm_source *source)
     source->ranges = NULL;
 }
 
-/* A worker's fn may have changed a list that it inherited; its length is not to be trusted. */
-static PyObject *
-get_one(const struct fm_source *source, Py_ssize_t which, Py_ssize_t index)
+PyObject *
+fm_source_get(const struct fm_source *source, Py_ssize_t which, uint64_t item)
 {
     const struct fm_range *range = &source->ranges[which];
-    PyObject *input = PyTuple_GET_ITEM(source->inputs, which);
+    Py_ssize_t index = (Py_ssize_t)item;
     if (range->is_small) {
         return PyLong_FromLongLong(range->start + index * range->step);
     }
+    PyObject *input = PyTuple_GET_ITEM(source->inputs, which);
     if (PyList_CheckExact(input)) {
+        /* A worker's fn may have changed a list that it inherited; its length is not to be trusted. */
         return Py_XNewRef(PyList_GetItem(input, index));
     }
     if (PyTuple_CheckExact(input)) {
         return Py_NewRef(PyTuple_GET_ITEM(input, index));
     }
     return PySequence_GetItem(input, index);
-}
-
-int
-fm_source_get(const struct fm_source *source, uint64_t item, PyObject **arguments)
-{
-    for (Py_ssize_t i = 0; i < source->count; i++) {
-        arguments[i] = get_one(source, i, (Py_ssize_t)item);
-        if (arguments[i] == NULL) {
-            while (i-- > 0) {
-                Py_DECREF(arguments[i]);
-            }
-            return -1;
-        }
-    }
-    return 0;
 }
 
 static PyObject *

@@ -34,9 +34,8 @@ int fm_source_init(struct fm_source *source, PyObject *iterables, bool workers_i
 void fm_source_attach(struct fm_source *source, Py_ssize_t count);
 void fm_source_fini(struct fm_source *source);
 
-/* Worker, inherited input: writes item `item`'s arguments (new references) to `arguments`, which
- * has room for `count`. -1 with an exception. */
-int fm_source_get(const struct fm_source *source, uint64_t item, PyObject **arguments);
+/* Worker, inherited input: argument number `which` of an item. NULL with an exception. */
+PyObject *fm_source_get(const struct fm_source *source, Py_ssize_t which, uint64_t item);
 
 /* Feeder: the next item, which is the argument itself or, with several iterables, a tuple of them.
  * NULL at the end, or with an exception. */

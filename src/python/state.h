@@ -8,7 +8,9 @@
 
 struct fm_state {
     PyTypeObject *generator_type; /* FastMap */
+    PyTypeObject *awaitable_type; /* what the methods for event loops return; async.h */
     PyTypeObject *view_type;      /* memory of the arena as Python sees it; view.h */
+    PyTypeObject *coroutine_type; /* what an event loop runs for an item; coroutines.h */
 
     PyObject *pickle_dumps;
     PyObject *pickle_loads;
@@ -25,6 +27,14 @@ struct fm_state {
     PyObject *make_timeout_error;
     PyObject *make_exit_error;
     PyObject *explain_decoding_error;
+
+    /* Python functions of fast_map._coroutines. */
+    PyObject *open_event_loop;
+    PyObject *close_event_loop;
+    PyObject *call_in_loop;
+    PyObject *write_coroutine_stack;
+
+    PyObject *make_stats; /* of fast_map._stats */
 
     /* Python functions of fast_map._worker. */
     PyObject *set_up_worker;

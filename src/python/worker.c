@@ -1,6 +1,7 @@
 #include "worker.h"
 
 #include "compat.h"
+#include "coroutines.h"
 #include "supervisor.h"
 #include "task.h"
 #include "thread.h"
@@ -25,6 +26,7 @@
 static _Noreturn void
 leave(struct fm_worker *worker, int status)
 {
+    fm_pool_note_cpu(&worker->pool);
     PyObject *done = PyObject_CallNoArgs(worker->job->state->flush_output);
     if (done == NULL) {
         PyErr_Clear();
@@ -122,12 +124,24 @@ static _Thread_local struct fm_pool_thread *this_thread;
 
 /* Until the caller has taken results there may be no room for another: no item is late for that. */
 static bool
-await_space_untimed(struct fm_engine *engine, uint64_t item, uint64_t size)
+await_space(struct fm_engine *engine, uint64_t item, uint64_t size)
 {
+    int64_t begun = fm_clock_now();
     int64_t used = fm_pool_note_pause(this_thread);
     bool goes_on = fm_board_await_space(&engine->board, &engine->heap, item, size);
     fm_pool_note_resume(this_thread, item, used);
+    fm_stats_spend(this_thread->stats, FM_SPENT_ROOM, fm_clock_now() - begun);
     return goes_on;
+}
+
+/* With an item in hand. */
+static void
+take_gil(struct fm_pool_thread *thread, PyThreadState *state)
+{
+    int64_t begun = fm_clock_now();
+    PyEval_RestoreThread(state);
+    fm_stats_spend(thread->stats, FM_SPENT_GIL, fm_clock_now() - begun);
+    fm_sampler_restart(&thread->sampler);
 }
 
 /* The life of a pool thread: claims without the GIL, runs with it, and keeps it from one item to
@@ -139,12 +153,12 @@ run_items(struct fm_worker *worker, struct fm_pool_thread *thread, PyThreadState
     bool timed = worker->pool.task_timeout > 0;
     this_thread = thread;
     while (fm_pool_wait(thread, &item)) {
-        PyEval_RestoreThread(state);
+        take_gil(thread, state);
         do {
             if (timed) {
                 fm_pool_note_begin(thread, item);
             }
-            if (!fm_task_run(worker, item)) {
+            if (!fm_task_run(worker, thread, item)) {
                 break;
             }
             fm_pool_complete(thread, item);
@@ -195,6 +209,7 @@ set_up_pool(struct fm_worker *worker)
     pool->parent_pidfd = engine->parent_pidfd;
     pool->close_fd = engine->monitor.close_fd;
     fm_store_relaxed(&pool->self->solo, engine->is_successor);
+    engine->await_space = await_space;
 }
 
 /* A stuck thread is to tell where it is, whoever has the GIL: faulthandler's signal handler can. */
@@ -207,7 +222,6 @@ set_up_timeout(struct fm_worker *worker)
     if (seconds <= 0) {
         return;
     }
-    worker->engine->await_space = await_space_untimed;
     pool->task_timeout = seconds < 9e9 ? (int64_t)(seconds * (double)FM_SECOND) : INT64_MAX;
     PyObject *prepared = PyObject_CallNoArgs(worker->job->state->prepare_stack_dump);
     if (prepared == NULL
@@ -244,7 +258,9 @@ fm_worker_call_initializer(struct fm_worker *worker)
     if (job->initializer == NULL) {
         return;
     }
-    PyObject *done = PyObject_Call(job->initializer, job->initargs, NULL);
+    PyObject *done = worker->coroutines != NULL
+                         ? fm_coroutines_call(worker->coroutines, job->initializer, job->initargs)
+                         : PyObject_Call(job->initializer, job->initargs, NULL);
     if (done == NULL) {
         Py_XSETREF(worker->initializer_error, fm_compat_take_exception());
     }
@@ -256,8 +272,24 @@ set_up(struct fm_worker *worker)
 {
     set_up_pool(worker);
     int result = set_up_process(worker);
+    if (result == 0 && worker->job->runs_coroutines) {
+        result = fm_coroutines_open(worker);
+    }
     result = result == 0 ? fm_pool_init(&worker->pool) : result;
     return result == 0 ? fm_supervisor_start(&worker->pool) : result;
+}
+
+/* Until no item will ever come, or the system does not grant what that takes. */
+static int
+run(struct fm_worker *worker)
+{
+    if (worker->coroutines != NULL) {
+        return fm_coroutines_run(worker);
+    }
+    (void)PyEval_SaveThread();
+    run_items(worker, &worker->pool.main_thread, worker->main_thread);
+    PyEval_RestoreThread(worker->main_thread);
+    return 0;
 }
 
 _Noreturn void
@@ -272,13 +304,13 @@ fm_worker_run(struct fm_engine *engine, unsigned number, void *context)
         fm_board_adopt_heap(&engine->board, &engine->heap);
     }
     int result = set_up(&worker);
+    if (result == 0) {
+        fm_worker_call_initializer(&worker);
+        result = run(&worker);
+    }
     if (result < 0) {
         fm_store_relaxed(&worker.pool.self->setup_error, (uint32_t)-result);
         leave(&worker, EXIT_NO_RESOURCES);
     }
-    fm_worker_call_initializer(&worker);
-    (void)PyEval_SaveThread();
-    run_items(&worker, &worker.pool.main_thread, worker.main_thread);
-    PyEval_RestoreThread(worker.main_thread);
     leave(&worker, fm_pool_is_spent(&worker.pool) ? FM_EXIT_SPENT : 0);
 }

@@ -16,6 +16,7 @@ struct fm_worker {
     int farewell_status;      /* written by the supervisor before it starts the farewell */
     fm_atomic_u32 gil_probes; /* how often the GIL could be taken by is_hogged's threads */
     struct fm_pool pool;
+    struct fm_coroutines *coroutines; /* NULL if the function is an ordinary one */
 };
 
 /* With the GIL, before any item of the process or, where threads of the caller's process work, of the

@@ -47,6 +47,7 @@ struct engine_options {
     unsigned jitter; /* see watch_begin; the watch is kept where watched is true */
     bool watched;
     bool wait_only; /* pool threads never call fm_pool_next */
+    bool polls;     /* the consumer waits at the eventfd, as in an event loop */
     bool dawdles;   /* everybody pauses at random */
     bool replaces;  /* workers that die get successors */
     uint64_t retries;

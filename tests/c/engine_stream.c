@@ -2,6 +2,8 @@
 
 #include "engine_value.h"
 
+#include <poll.h>
+
 /* ---- feeder ---- */
 
 static void
@@ -74,7 +76,7 @@ engine_finish(struct engine *engine)
     struct fm_slots *slots = &engine->board.slots;
     fm_slots_finish(slots, engine->options.items);
     fm_roster_call_all(&engine->board.roster);
-    fm_doorbell_ring(&slots->shared->consumer);
+    fm_slots_ring_consumer(slots);
 }
 
 void *
@@ -119,9 +121,25 @@ is_hopeless(struct engine *engine)
     return engine->options.may_fail && fm_monitor_is_deserted(&engine->monitor);
 }
 
+/* Without a slice: a wake-up that is lost fails. */
+static void
+await_readable(struct engine *engine, uint64_t item)
+{
+    struct fm_slots *slots = &engine->board.slots;
+    struct pollfd watched = {.fd = slots->consumer_fd, .events = POLLIN};
+    fm_slots_arm_consumer_fd(slots, item);
+    if (!fm_slots_is_done(slots, item) && fm_load_acquire(&slots->shared->total) > item) {
+        CHECK_EQUAL(poll(&watched, 1, 10000), 1);
+    }
+}
+
 static void
 await_result(struct engine *engine, uint64_t item)
 {
+    if (engine->options.polls) {
+        await_readable(engine, item);
+        return;
+    }
     struct fm_slots *slots = &engine->board.slots;
     struct fm_doorbell *bell = &slots->shared->consumer;
     uint64_t gap = engine->moderation.gap;

@@ -74,15 +74,12 @@ engine_await_workers(struct engine *engine)
 void
 engine_run_item(struct engine *engine, unsigned worker, uint64_t item)
 {
-    struct fm_doorbell *consumer = &engine->board.slots.shared->consumer;
     int64_t result;
     run_item(engine, worker, 0, item, &result);
     CHECK(store_result(engine, item, result));
     fm_slots_complete(&engine->board.slots, item);
     fm_fence_seq_cst();
-    if (fm_doorbell_wanted(consumer) == item) {
-        (void)fm_doorbell_answer(consumer, item);
-    }
+    fm_slots_call_consumer(&engine->board.slots, item);
 }
 
 static void

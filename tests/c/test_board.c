@@ -3,8 +3,11 @@
 #include "support.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static struct fm_board *
@@ -92,9 +95,35 @@ check_unmapped(void)
     struct fm_board *board = make_fed_board();
     void *memory = board->memory;
     void *arena = board->arena.shared;
+    int consumer_fd = board->slots.consumer_fd;
+    CHECK(fcntl(consumer_fd, F_GETFD) >= 0);
     fm_board_unmap(board);
+    CHECK_EQUAL(fcntl(consumer_fd, F_GETFD), -1);
     CHECK_EQUAL(mincore(memory, 1, &there), -1);
     CHECK_EQUAL(mincore(arena, 1, &there), -1);
+}
+
+/* No descriptor for the consumer: then nothing stays. */
+static void
+check_no_descriptor(void)
+{
+    struct fm_board board;
+    struct fm_board_fds fds;
+    struct fm_board_options options = {
+        .workers = 1, .buffersize = 5, .total = FM_UNKNOWN_TOTAL, .arena_limit = 10000};
+    struct rlimit before;
+    CHECK_EQUAL(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int next = dup(0);
+    CHECK_EQUAL(close(next), 0);
+    for (int left = 0; left < 3; left++) {
+        struct rlimit few = {.rlim_cur = (rlim_t)(next + left), .rlim_max = before.rlim_max};
+        CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &few), 0);
+        CHECK_EQUAL(fm_board_map(&board, &options, &fds), -EMFILE);
+        CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &before), 0);
+        for (int fd = next; fd < next + left; fd++) {
+            CHECK_EQUAL(fcntl(fd, F_GETFD), -1);
+        }
+    }
 }
 
 static void
@@ -354,6 +383,35 @@ check_consumed_wakes_workers(void)
     fm_board_unmap(board);
 }
 
+/* Where the ring is large the consumer looks for those who wait only now and then, and always before
+ * it sleeps. */
+static void
+check_consumed_in_steps(void)
+{
+    struct fm_board board;
+    struct fm_board_options options = {
+        .workers = 1, .buffersize = 1024, .total = FM_UNKNOWN_TOTAL, .arena_limit = 10000};
+    CHECK_EQUAL(fm_board_map(&board, &options, NULL), 0);
+    struct fm_doorbell *feeder = &board.slots.shared->feeder;
+    uint64_t step = board.slots.room_mask + 1;
+    CHECK(step > 1 && step <= 1024 / 64);
+    (void)fm_doorbell_arm(feeder, 1);
+    fm_slots_await_room(&board.slots);
+    for (uint64_t count = 1; count < step; count++) {
+        fm_board_consumed_one(&board, count);
+        CHECK_EQUAL(fm_load_relaxed(&board.slots.shared->consumed), count);
+        CHECK_EQUAL(fm_doorbell_wanted(feeder), 1);
+    }
+    fm_board_consumed_one(&board, step);
+    CHECK_EQUAL(fm_doorbell_wanted(feeder), FM_NOBODY);
+    (void)fm_doorbell_arm(feeder, step + 1);
+    fm_board_consumed_one(&board, step + 1);
+    CHECK_EQUAL(fm_doorbell_wanted(feeder), step + 1);
+    fm_board_consumed(&board, step + 1);
+    CHECK_EQUAL(fm_doorbell_wanted(feeder), FM_NOBODY);
+    fm_board_unmap(&board);
+}
+
 static void
 check_call_workers(void)
 {
@@ -376,8 +434,12 @@ check_ending(void)
     uint32_t feeder = fm_doorbell_arm(&shared->feeder, 1000);
     uint32_t consumer = fm_doorbell_arm(&shared->consumer, 1000);
     uint32_t worker = fm_doorbell_arm(&board->roster.entries[1].work, 1000);
+    struct pollfd watched = {.fd = board->slots.consumer_fd, .events = POLLIN};
+    fm_store_relaxed(&shared->consumer_polls, 1);
     CHECK_EQUAL(fm_load_acquire(&shared->ended), 0);
+    CHECK_EQUAL(poll(&watched, 1, 0), 0);
     fm_board_end(board);
+    CHECK_EQUAL(poll(&watched, 1, 0), 1);
     CHECK_EQUAL(fm_load_acquire(&shared->ended), 1);
     CHECK_EQUAL(fm_doorbell_wait(&shared->feeder, feeder, FM_FOREVER), -EAGAIN);
     CHECK_EQUAL(fm_doorbell_wait(&shared->consumer, consumer, FM_FOREVER), -EAGAIN);
@@ -393,6 +455,7 @@ main(void)
     check_attached();
     check_unmapped();
     check_refused();
+    check_no_descriptor();
     check_payloads();
     check_full();
     check_await(EVENT_RETURN);
@@ -402,6 +465,7 @@ main(void)
     test_run("slices", check_await_slices, NULL);
     check_consumed_wakes_feeder();
     check_consumed_wakes_workers();
+    check_consumed_in_steps();
     check_call_workers();
     check_ending();
     return 0;

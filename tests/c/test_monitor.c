@@ -3,6 +3,7 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -416,6 +417,34 @@ stop_willing(void *argument)
     engine_check_no_children();
 }
 
+/* Stopped without waiting, and the consumer is told at its descriptor when that would not block. */
+static void
+stop_unawaited(void *ignored)
+{
+    static struct engine engine;
+    struct engine_options options = poison_options();
+    struct fm_value value;
+    (void)ignored;
+    options.run = NULL;
+    options.inherited = true;
+    options.replaces = true; /* the nursery ends last */
+    engine_start(&engine, &options);
+    CHECK(engine_next(&engine, &value));
+    CHECK(!fm_monitor_is_over(&engine.monitor));
+    fm_board_end(&engine.board);
+    fm_monitor_begin_stop(&engine.monitor);
+    for (;;) {
+        struct pollfd watched = {.fd = engine.board.slots.consumer_fd, .events = POLLIN};
+        fm_slots_arm_consumer_fd(&engine.board.slots, FM_NOBODY);
+        if (fm_monitor_is_over(&engine.monitor)) {
+            break;
+        }
+        CHECK_EQUAL(poll(&watched, 1, 10000), 1);
+    }
+    engine_check_no_children();
+    engine_stop(&engine);
+}
+
 static void
 wait_for_signal(void *ignored)
 {
@@ -571,6 +600,7 @@ main(void)
     test_run("stubborn, with a nursery", stop_stubborn, &yes);
     test_run("willing", stop_willing, &no);
     test_run("willing, with a nursery", stop_willing, &yes);
+    test_run("not waited for", stop_unawaited, NULL);
     test_run("no thread", fail_to_start, &no);
     test_run("no thread, with a nursery", fail_to_start, &yes);
     run_plagues("random deaths", false);

@@ -88,6 +88,27 @@ check_passing(void)
     drop_ring(ring);
 }
 
+/* Done and not yet taken counts, also of slots that are passed over; what was taken does not. */
+static void
+check_count_done(void)
+{
+    struct ring *ring = make_ring(4);
+    uint64_t slow = feed(ring, 0);
+    CHECK(fm_slots_claim(&ring->slots, slow, 1));
+    for (uint64_t number = 1; number < 10; number++) {
+        uint64_t position = feed(ring, number);
+        CHECK_EQUAL(fm_placement_count_done(&ring->placement, &ring->slots), 0);
+        CHECK(fm_slots_claim(&ring->slots, position, 1));
+        fm_slots_complete(&ring->slots, position);
+        CHECK_EQUAL(fm_placement_count_done(&ring->placement, &ring->slots), 1);
+        CHECK_EQUAL(take(ring), number);
+    }
+    CHECK_EQUAL(fm_placement_count_done(&ring->placement, &ring->slots), 0);
+    fm_slots_complete(&ring->slots, slow);
+    CHECK_EQUAL(fm_placement_count_done(&ring->placement, &ring->slots), 1);
+    drop_ring(ring);
+}
+
 /* Items that nobody has claimed are found again, also those that others have passed. */
 static void
 check_rewind(void)
@@ -212,6 +233,7 @@ main(void)
 {
     (void)alarm(CHECK_TIME_LIMIT);
     check_passing();
+    check_count_done();
     check_rewind();
     check_together(4);
     check_together(5);

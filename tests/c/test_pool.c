@@ -298,6 +298,61 @@ check_left_over(bool wait_only)
     drop_bench(bench);
 }
 
+/* Detached items count as active until they are completed, in any order; the consumer is rung for
+ * each, and it is over only after the last. */
+static void
+check_detached(void)
+{
+    struct bench *bench = make_bench(1, 3, 3);
+    struct fm_doorbell *consumer = &bench->board.slots.shared->consumer;
+    uint64_t item;
+    CHECK(fm_pool_wait(bench->thread, &item));
+    fm_pool_detach(&bench->pool);
+    while (fm_pool_next(bench->thread, &item)) {
+        fm_pool_detach(&bench->pool);
+    }
+    CHECK_EQUAL(fm_load_relaxed(&bench->pool.self->active), 4); /* and the thread */
+    for (item = 3; item-- > 0;) {
+        CHECK(!fm_slots_is_done(&bench->board.slots, item));
+        (void)fm_doorbell_arm(consumer, item);
+        fm_pool_complete_detached(&bench->pool, item);
+        CHECK(fm_slots_is_done(&bench->board.slots, item));
+        CHECK_EQUAL(fm_doorbell_wanted(consumer), FM_NOBODY);
+        CHECK_EQUAL(fm_load_relaxed(&bench->pool.self->active), item + 1);
+    }
+    CHECK(!fm_pool_wait(bench->thread, &item));
+    drop_bench(bench);
+}
+
+static void *
+complete_while_awaited(void *argument)
+{
+    struct bench *bench = argument;
+    struct fm_doorbell *work = &bench->pool.self->work;
+    while (fm_doorbell_wanted(work) == FM_NOBODY) {
+        test_sleep(FM_MILLISECOND);
+    }
+    uint32_t rings = fm_load_relaxed(&work->rings);
+    fm_pool_complete_detached(&bench->pool, 0);
+    CHECK_EQUAL(fm_load_relaxed(&work->rings), rings + 1);
+    return NULL;
+}
+
+/* A leader that waits for the last detached item is told that it was the last. */
+static void
+check_last_detached(void)
+{
+    struct bench *bench = make_bench(1, 1, 1);
+    uint64_t item;
+    CHECK(fm_pool_wait(bench->thread, &item));
+    fm_pool_detach(&bench->pool);
+    pthread_t other = test_thread(complete_while_awaited, bench);
+    CHECK(!fm_pool_wait(bench->thread, &item));
+    CHECK(fm_slots_is_done(&bench->board.slots, 0));
+    test_join_thread(other);
+    drop_bench(bench);
+}
+
 static void
 check_sample(void)
 {
@@ -569,6 +624,8 @@ main(void)
     check_consumer_rung();
     check_left_over(false);
     check_left_over(true);
+    check_detached();
+    check_last_detached();
     check_sample();
     check_overdue();
     test_run("few threads", run_with_few_threads, NULL);

@@ -2,9 +2,12 @@
 
 #include "engine.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 /* ---- one call at a time ---- */
 
@@ -274,6 +277,62 @@ check_recovery(void)
     free(ring.memory);
 }
 
+static bool
+is_readable(int fd)
+{
+    struct pollfd watched = {.fd = fd, .events = POLLIN};
+    return poll(&watched, 1, 0) == 1;
+}
+
+/* A consumer in an event loop is told through its descriptor; any other costs nobody a write. */
+static void
+check_consumer_fd(void)
+{
+    struct ring ring;
+    struct fm_slots *slots = make_ring(&ring, 4, true, 100);
+    struct fm_doorbell *bell = &slots->shared->consumer;
+    CHECK_EQUAL(slots->consumer_fd, -1);
+    slots->consumer_fd = eventfd(0, EFD_NONBLOCK);
+    (void)fm_doorbell_arm(bell, 0);
+    fm_slots_call_consumer(slots, 0);
+    fm_slots_ring_consumer(slots);
+    CHECK_EQUAL(fm_doorbell_wanted(bell), FM_NOBODY);
+    CHECK(!is_readable(slots->consumer_fd));
+    fm_slots_arm_consumer_fd(slots, 2);
+    CHECK_EQUAL(fm_doorbell_wanted(bell), 2);
+    fm_slots_call_consumer(slots, 1);
+    CHECK(!is_readable(slots->consumer_fd));
+    fm_slots_call_consumer(slots, 2);
+    CHECK_EQUAL(fm_doorbell_wanted(bell), FM_NOBODY);
+    CHECK(is_readable(slots->consumer_fd));
+    fm_slots_arm_consumer_fd(slots, 3);
+    CHECK(!is_readable(slots->consumer_fd));
+    fm_slots_ring_consumer(slots);
+    CHECK(is_readable(slots->consumer_fd));
+    (void)close(slots->consumer_fd);
+    free(ring.memory);
+}
+
+static void
+check_count_done(void)
+{
+    static const uint64_t done[] = {0, 1, 3, 6};
+    struct ring ring;
+    struct fm_slots *slots = make_ring(&ring, 8, true, 100);
+    CHECK_EQUAL(fm_slots_count_done(slots, 0), 0);
+    for (size_t i = 0; i < sizeof done / sizeof *done; i++) {
+        CHECK(fm_slots_claim(slots, done[i], 1));
+        fm_slots_complete(slots, done[i]);
+    }
+    CHECK(fm_slots_claim(slots, 7, 1));
+    CHECK_EQUAL(fm_slots_count_done(slots, 0), 4);
+    CHECK_EQUAL(fm_slots_count_done(slots, 2), 2);
+    fm_slots_set_consumed(slots, 2);
+    CHECK_EQUAL(fm_slots_count_done(slots, 2), 2); /* 8 and 9 are admitted, but not done */
+    CHECK_EQUAL(fm_slots_count_done(slots, 8), 0);
+    free(ring.memory);
+}
+
 /* ---- feeder, claimants, consumer ---- */
 
 /* Reserves batches of random sizes and claims them. What it leaves of a batch it must set the
@@ -310,6 +369,7 @@ struct stress {
     bool inherited;
     bool dawdles;
     bool leaves;
+    bool polls;
     unsigned jitter;
     bool forked;
 };
@@ -326,6 +386,7 @@ run_stress(void *argument)
         .inherited = stress->inherited,
         .forked = stress->forked,
         .dawdles = stress->dawdles,
+        .polls = stress->polls,
         .watched = true,
         .jitter = stress->jitter,
         .work = claim_and_run,
@@ -352,6 +413,9 @@ static const struct stress stresses[] = {
     {.buffersize = 1024, .items = 400000, .workers = 2, .leaves = true},
     {.buffersize = 1024, .items = 400000, .workers = 3, .inherited = true, .leaves = true},
     {.buffersize = 1024, .items = 100000, .workers = 2, .dawdles = true, .inherited = true},
+    {.buffersize = 2, .items = 10000, .workers = 3, .polls = true},
+    {.buffersize = 8, .items = 3000, .workers = 3, .polls = true, .jitter = 16},
+    {.buffersize = 1024, .items = 100000, .workers = 2, .polls = true, .inherited = true},
 };
 
 static void
@@ -382,6 +446,8 @@ main(void)
     check_rewind();
     check_item_to_await();
     check_recovery();
+    check_consumer_fd();
+    check_count_done();
     watch_check_linked();
     run_stresses(false);
     run_stresses(true);

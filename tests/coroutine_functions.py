@@ -1,0 +1,16 @@
+"""Coroutine functions that several tests call."""
+
+import asyncio
+
+
+async def identity(value):
+    return value
+
+
+async def sleep_briefly(value):
+    await asyncio.sleep(0.001 * (value % 5))
+    return value
+
+
+async def never_end(_):
+    await asyncio.get_running_loop().create_future()

@@ -1,0 +1,87 @@
+"""async for, and bars, over maps that are not ordered, run coroutines, or have no processes."""
+
+import asyncio
+import time
+
+import pytest
+from event_loops import collect
+from support import leaves_nothing
+
+from fast_map import fast_map
+
+
+def nap(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+async def nap_in_a_loop(seconds):
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+KINDS = {
+    "unordered": (nap, {"ordered": False, "threads_limit": 6}),
+    "unordered threads": (nap, {"ordered": False, "procs_limit": 0}),
+    "unordered coroutines": (nap_in_a_loop, {"ordered": False}),
+    "threads": (nap, {"procs_limit": 0}),
+    "coroutines": (nap_in_a_loop, {}),
+    "forkserver": (nap_in_a_loop, {"start_method": "forkserver"}),
+}
+
+
+@pytest.mark.parametrize("feed", [list, iter])
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_results_come(run, kind, feed):
+    fn, options = KINDS[kind]
+    delays = [0.3, 0.002, 0.001] * 10
+    results = run(collect(fast_map(fn, feed(delays), **options)))
+    assert sorted(results) == sorted(delays)
+    if options.get("ordered", True):
+        assert results == delays
+    else:
+        assert results[0] != 0.3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cancellation_ends_it(run, kind):
+    fn, options = KINDS[kind]
+
+    async def cancel():
+        mapped = fast_map(fn, [0.3] * 1000, **{**options, "threads_limit": 2})
+        task = asyncio.ensure_future(collect(mapped))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return list(mapped)
+
+    assert run(cancel()) == []
+
+
+def test_the_loop_goes_on_while_threads_that_are_in_fn_are_waited_for(run):
+    async def close():
+        mapped = fast_map(nap, [0.4] * 4, procs_limit=0)
+        await asyncio.sleep(0.02)
+        started = time.monotonic()
+        closing = asyncio.ensure_future(mapped.aclose())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert time.monotonic() - started < 0.04
+        await closing
+
+    run(close())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bar_counts_finished_items(kind, monkeypatch):
+    shown = []
+    monkeypatch.setattr("fast_map._api.make_bar", lambda *_: lambda *what: shown.append(what))
+    fn, options = KINDS[kind]
+    with leaves_nothing(), fast_map(fn, [0.01] * 20, progress=True, **options) as mapped:
+        # Each look takes one result; long before they are all taken, all are finished.
+        while (20, False) not in shown:
+            time.sleep(0.15)
+            next(mapped)
+        assert mapped.__length_hint__() > 0
+    assert shown[-1] == (20, True)
