@@ -4,23 +4,49 @@ threads that are no worker's.
 The extension calls these functions; see src/python/worker.c.
 """
 
+import _signal  # type: ignore[import-not-found, unused-ignore]
 import contextlib
 import gc
+import io
 import os
 import signal
 import sys
 import threading
 from types import FrameType
 
+_SIGINT = int(signal.SIGINT)
+_SIGTERM = int(signal.SIGTERM)
+_SIG_DFL = int(signal.SIG_DFL)
+
+# What sys.stdin becomes in workers; once there is a map.
+_empty_input: io.TextIOWrapper | None = None
+
+
+def prepare_workers() -> None:
+    """In the parent, before the fork: what is buffered goes out, or each process would write it.
+
+    And what each worker would have to make for itself is made here. A new worker shares its pages
+    with the parent until one of them writes, so that all that it does first costs many times what
+    it would cost later.
+    """
+    global _empty_input
+    if _empty_input is None and sys.stdin is not None:
+        # It reads descriptor 0, which is its own in each worker; nothing is read from it here.
+        with contextlib.suppress(OSError):
+            descriptor = io.BufferedReader(io.FileIO(0, closefd=False))
+            _empty_input = io.TextIOWrapper(descriptor, encoding="utf-8")
+    flush_output()
+
 
 def set_up_worker(role: str) -> None:
     """Make a forked copy of the parent a worker: its own signals, stdin, randomness and name."""
     # Collecting what was inherited would only write to pages that are shared until then.
     gc.freeze()
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Not by way of the module signal, which looks up an enumeration's member each time.
+    _signal.set_wakeup_fd(-1)
+    _signal.signal(_SIGTERM, _SIG_DFL)
     # The parent decides what Ctrl-C ends. SIG_IGN would do, but programs that fn starts inherit it.
-    signal.signal(signal.SIGINT, _ignore_interrupt)
+    _signal.signal(_SIGINT, _ignore_interrupt)
     _detach_stdin()
     _reseed_numpy()
     _name_process(role)
@@ -76,7 +102,7 @@ def _detach_stdin() -> None:
         os.dup2(null, 0)
         if null != 0:
             os.close(null)
-        sys.stdin = os.fdopen(0, closefd=False)
+        sys.stdin = _empty_input or os.fdopen(0, closefd=False)
 
 
 def _reseed_numpy() -> None:

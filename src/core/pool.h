@@ -213,7 +213,7 @@ fm_pool_next_reserved(struct fm_pool_thread *thread, uint64_t *item)
     while (thread->reserved < thread->reserved_end) {
         uint64_t candidate = thread->reserved++;
         if (candidate + FM_SLOTS_AHEAD < thread->reserved_end) {
-            fm_prefetch_to_write(fm_slots_at(slots, candidate + FM_SLOTS_AHEAD));
+            fm_slots_prefetch_to_claim(slots, candidate + FM_SLOTS_AHEAD);
         }
         if (fm_slots_claim(slots, candidate, thread->pool->worker)) {
             *item = candidate;

@@ -38,7 +38,7 @@
 
 /* A slot comes from another core's cache, which takes as long as two or three quick items: so many
  * items ahead it is asked for. */
-#define FM_SLOTS_AHEAD 6
+#define FM_SLOTS_AHEAD 8
 
 /* What the consumer of an unordered ring waits for. */
 #define FM_ANY_ITEM (UINT64_MAX - 2)
@@ -210,6 +210,15 @@ fm_slots_claimable_word(const struct fm_slots *slots, uint64_t item)
 /* Items that may be written now, beyond `published` of them. */
 uint64_t fm_slots_room(const struct fm_slots *slots, uint64_t published);
 
+/* To be called before items are published in order: has what will be written to for one that lies
+ * ahead brought here. */
+static inline void
+fm_slots_prefetch_to_publish(const struct fm_slots *slots, uint64_t item)
+{
+    fm_prefetch_to_write(fm_slots_at(slots, item + FM_SLOTS_AHEAD));
+    fm_prefetch_to_write(fm_slots_argument(slots, item + FM_SLOTS_AHEAD));
+}
+
 /* The argument of `item` has been written: it may be claimed. */
 void fm_slots_publish(struct fm_slots *slots, uint64_t item);
 
@@ -261,6 +270,16 @@ fm_slots_waiting(const struct fm_slots *slots)
 
 /* Takes up to `most` items from the cursor to try: their number, the first in *begin. */
 uint64_t fm_slots_reserve(struct fm_slots *slots, uint64_t most, uint64_t *begin);
+
+/* To be called before items are claimed in order, for one that lies ahead and was reserved. */
+static inline void
+fm_slots_prefetch_to_claim(const struct fm_slots *slots, uint64_t item)
+{
+    fm_prefetch_to_write(fm_slots_at(slots, item));
+    if (slots->arguments != NULL) {
+        fm_prefetch_to_read(fm_slots_argument(slots, item));
+    }
+}
 
 /* True if the item is the caller's to run. A full barrier on success. */
 static inline bool

@@ -217,6 +217,9 @@ run_supervisor(void *argument)
         {.fd = pool->close_fd, .events = POLLIN},
         {.fd = pool->kick_fd, .events = POLLIN},
     };
+    if (!pool->local) {
+        fm_process_name_thread(FM_SUPERVISOR_NAME);
+    }
     while (!fm_pool_is_closing(pool)) {
         int ready = poll(watched, 3, supervisor.tick);
         if (ready > 0 && watched[0].revents != 0) {
@@ -233,10 +236,13 @@ run_supervisor(void *argument)
     return NULL;
 }
 
+/* Another thread's name goes by way of /proc, which makes the end of the process cost more: what was
+ * looked up of it there has to be forgotten. So in a worker the supervisor names itself. */
 static void
 adopt(struct fm_pool *pool, pthread_t handle)
 {
     if (pool->local) {
+        (void)pthread_setname_np(handle, FM_SUPERVISOR_NAME);
         pool->supervisor = handle;
     } else {
         (void)pthread_detach(handle);
@@ -254,7 +260,6 @@ fm_supervisor_start(struct fm_pool *pool)
     int result = fm_thread_create(&handle, 0, run_supervisor, pool);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (result == 0) {
-        (void)pthread_setname_np(handle, FM_SUPERVISOR_NAME);
         adopt(pool, handle);
     }
     return result;

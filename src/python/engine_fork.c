@@ -10,9 +10,9 @@
 
 /* What is buffered now would be written by each process. */
 static int
-flush_output(struct fm_state *state)
+prepare(struct fm_state *state)
 {
-    PyObject *done = PyObject_CallNoArgs(state->flush_output);
+    PyObject *done = PyObject_CallNoArgs(state->prepare_workers);
     if (done == NULL) {
         return -1;
     }
@@ -200,7 +200,7 @@ int
 fm_engine_start(struct fm_engine *engine, struct fm_state *state, fm_worker_main worker_main,
                 void *context)
 {
-    if (flush_output(state) < 0) {
+    if (prepare(state) < 0) {
         return -1;
     }
     pid_t *pids = PyMem_Calloc(engine->workers, sizeof *pids);

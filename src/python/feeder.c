@@ -124,6 +124,7 @@ place(struct feeder *feeder)
     if (job->unordered) {
         feeder->position = fm_placement_place(&job->placement);
     }
+    fm_slots_prefetch_to_publish(&feeder->engine->board.slots, feeder->position);
     fm_slots_argument(&feeder->engine->board.slots, feeder->position)->number = feeder->published;
 }
 

@@ -132,6 +132,7 @@ static const struct import imports[] = {
     IMPORT("fast_map._worker", "enter_local_thread", enter_local_thread),
     IMPORT("fast_map._worker", "leave_local_thread", leave_local_thread),
     IMPORT("fast_map._worker", "prepare_stack_dump", prepare_stack_dump),
+    IMPORT("fast_map._worker", "prepare_workers", prepare_workers),
     IMPORT("fast_map._worker", "flush_output", flush_output),
 };
 

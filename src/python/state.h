@@ -42,6 +42,7 @@ struct fm_state {
     PyObject *enter_local_thread;
     PyObject *leave_local_thread;
     PyObject *prepare_stack_dump;
+    PyObject *prepare_workers;
     PyObject *flush_output;
 };
 
