@@ -11,17 +11,20 @@ from typing import Any, NamedTuple
 class Times(NamedTuple):
     """Seconds that one thread, or several together, spent.
 
-    Where items are quick, only some are timed, and what they spent stands for the others.
+    Where items are quick, only some are timed, and what they spent stands
+    for the others.
 
     Attributes:
         decode: Unpacking arguments (a worker) or results (the consumer).
-        call: In fn; of coroutines, from their starts to their ends, which overlap. Of the thread
-            that reads the input: in the caller's iterators. It contains what fn itself waits for,
-            also for the GIL.
+        call: In fn; of coroutines, from their starts to their ends, which
+            overlap. Of the thread that reads the input: in the caller's
+            iterators. It contains what fn itself waits for, also for the
+            GIL.
         encode: Packing results (a worker) or arguments (the reader).
         gil: Waiting for the GIL with an item in hand.
         input: Waiting for items (a worker) or for results (the consumer).
-        room: Waiting for the consumer to take results, with buffersize or buffer_bytes used up.
+        room: Waiting for the consumer to take results, with buffersize or
+            buffer_bytes used up.
     """
 
     decode: float
@@ -33,21 +36,23 @@ class Times(NamedTuple):
 
 
 class ThreadStats(NamedTuple):
-    """What one thread did: items that it has run, and how it spent its time."""
+    """What one thread did: items that it has run, and its time."""
 
     items: int
     times: Times
 
 
 class WorkerStats(NamedTuple):
-    """One worker process, with those that it may have replaced; or all threads of procs_limit=0.
+    """One worker process and those that it replaced, or procs_limit=0.
 
     Attributes:
         items: Items that it has run.
-        cpu: Seconds of CPU time; measured from time to time and at its end. 0 with procs_limit=0.
+        cpu: Seconds of CPU time; measured from time to time and at its end.
+            0 with procs_limit=0.
         most_threads: The most threads that it had.
         times: Of all its threads together.
-        threads: Of each thread; from the 64th on they are counted together in the last.
+        threads: Of each thread; from the 64th on they are counted together
+            in the last.
     """
 
     items: int
@@ -58,20 +63,23 @@ class WorkerStats(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """How a map has spent its time until now, or until its end; str() gives it as a table.
+    """How a map has spent its time until now; str() gives it as a table.
 
     Attributes:
         items: Results that were taken.
         result_bytes: Their bytes, as they came from the workers.
-        argument_bytes: Bytes of the items that were sent to workers; 0 where they inherit them.
+        argument_bytes: Bytes of the items that were sent to workers; 0
+            where they inherit them.
         elapsed: Seconds since the call.
-        consumer: The thread that takes results: decode, and waiting for results (input).
-        reader: The thread that reads the iterables: in them (call), encode, room. None where
-            workers inherit the input.
+        consumer: The thread that takes results: decode, and waiting for
+            results (input).
+        reader: The thread that reads the iterables: in them (call), encode,
+            room. None where workers inherit the input.
         workers: One for each worker process.
         threads: The most threads that the processes had, all together.
-        bound: In a line, what holds this map up: its input, its consumer, the CPUs, the GIL,
-            blocking calls with too few threads, or serialisation.
+        bound: In a line, what holds this map up: its input, its consumer,
+            the CPUs, the GIL, blocking calls with too few threads, or
+            serialisation.
     """
 
     items: int

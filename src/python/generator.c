@@ -482,8 +482,9 @@ static PyMethodDef methods[] = {
     {"_finish", fm_async_finish, METH_NOARGS, NULL},
     {"stats", stats, METH_NOARGS,
      DOC("stats($self, /)\n--\n\n"
-         "How the map has spent its time until now, as a Stats: items, bytes, what each\n"
-         "process and thread did, and in `bound` what holds it up. Also after its end.")},
+         "How the map has spent its time until now, as a Stats.\n\n"
+         "Items, bytes, what each process and thread did, and in its attribute\n"
+         "bound what holds the map up. Also after its end.")},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},
 };
