@@ -171,8 +171,8 @@ def test_its_signature_can_be_inspected():
 
 
 def is_signature(line):
-    """pydoc writes those on one line before Python 3.13."""
-    return re.match(r"[ |]*(async )?\w+\(.*\)( -> .*)?$", line)
+    """pydoc writes those on one line before Python 3.13, and named tuples do so themselves."""
+    return re.match(r"[ |]*(async |Create new instance of )?\w+\(.*\)( -> .*)?$", line)
 
 
 @pytest.mark.parametrize("name", package.__all__)
