@@ -323,13 +323,8 @@ run_monitor(void *argument)
 int
 fm_monitor_start(struct fm_monitor *monitor)
 {
-    sigset_t all;
-    sigset_t before;
     fm_store_relaxed(&monitor->alive, monitor->count);
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = fm_thread_create(&monitor->thread, 0, run_monitor, monitor);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int result = fm_thread_create_deaf(&monitor->thread, run_monitor, monitor);
     if (result == 0) {
         (void)pthread_setname_np(monitor->thread, FM_MONITOR_NAME);
     } else {

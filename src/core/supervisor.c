@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stddef.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -252,13 +251,8 @@ adopt(struct fm_pool *pool, pthread_t handle)
 int
 fm_supervisor_start(struct fm_pool *pool)
 {
-    sigset_t all;
-    sigset_t before;
     pthread_t handle;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = fm_thread_create(&handle, 0, run_supervisor, pool);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int result = fm_thread_create_deaf(&handle, run_supervisor, pool);
     if (result == 0) {
         adopt(pool, handle);
     }

@@ -1,6 +1,7 @@
 #include "thread.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 
@@ -34,6 +35,18 @@ fm_thread_create(pthread_t *handle, size_t stack_size, void *(*run)(void *), voi
         result = create_with_stack(handle, smaller_sizes[i], run, argument);
     }
     return -result;
+}
+
+int
+fm_thread_create_deaf(pthread_t *handle, void *(*run)(void *), void *argument)
+{
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = fm_thread_create(handle, 0, run, argument);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
 }
 
 static size_t

@@ -6,7 +6,6 @@
 #include "thread.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 
 /* Whose turn it is. */
@@ -78,13 +77,8 @@ run_room_waiter(void *argument)
 static int
 start_thread(void *(*run)(void *), struct fm_coroutines *coroutines)
 {
-    sigset_t all;
-    sigset_t before;
     pthread_t handle;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = fm_thread_create(&handle, 0, run, coroutines);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int result = fm_thread_create_deaf(&handle, run, coroutines);
     if (result == 0) {
         (void)pthread_setname_np(handle, FM_WAITER_NAME);
         (void)pthread_detach(handle);

@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -117,6 +118,29 @@ check_afford(void *unused)
     check_affordable(8, 8 * MIB, 0, 256 * KIB);
 }
 
+static void *
+look_at_mask(void *blocked)
+{
+    sigset_t mask;
+    CHECK_EQUAL(pthread_sigmask(SIG_SETMASK, NULL, &mask), 0);
+    *(bool *)blocked = sigismember(&mask, SIGINT) == 1 && sigismember(&mask, SIGUSR1) == 1;
+    return NULL;
+}
+
+/* It takes no signals, and who created it takes those that it took before. */
+static void
+check_deaf(void)
+{
+    pthread_t handle;
+    sigset_t mask;
+    bool blocked = false;
+    CHECK_EQUAL(fm_thread_create_deaf(&handle, look_at_mask, &blocked), 0);
+    CHECK_EQUAL(pthread_join(handle, NULL), 0);
+    CHECK(blocked);
+    CHECK_EQUAL(pthread_sigmask(SIG_SETMASK, NULL, &mask), 0);
+    CHECK_EQUAL(sigismember(&mask, SIGUSR1), 0);
+}
+
 int
 main(void)
 {
@@ -129,5 +153,6 @@ main(void)
         test_run("several", check_afford, NULL);
     }
     check_wanted_size();
+    check_deaf();
     return 0;
 }
