@@ -260,3 +260,16 @@ def test_items_share_nothing_with_each_other():
     assert len({id(result) for result in results}) == 100
     results[0].append(2)
     assert results[1:] == [[1]] * 99
+
+
+def test_keys_that_come_again_are_the_same_objects():
+    records = [{"number": i, "na\u00efve": 1, "x" * 40: 2} for i in range(200)]
+    results = list(fast_map(lambda value: value, records))
+    assert results == records
+    assert len({id(key) for result in results for key in result if key == "number"}) == 1
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+def test_more_keys_than_are_kept_stay_apart(kind):
+    records = [{f"key {i % 500} {j}": j for j in range(5)} | {"": i} for i in range(2000)]
+    assert list(fast_map(lambda value: value, kind(records))) == records

@@ -240,7 +240,7 @@ decode_sized(struct fm_state *state, enum fm_tag tag, const void *bytes, uint64_
     case FM_TAG_TUPLE:
     case FM_TAG_LIST:
     case FM_TAG_DICT:
-        return fm_native_read(tag, bytes, size);
+        return fm_native_read(state, tag, bytes, size);
     case FM_TAG_PICKLE:
         return fm_pickle_decode(state, bytes, size);
     default:

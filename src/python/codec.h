@@ -95,7 +95,8 @@ enum fm_encode_result fm_codec_reserve(struct fm_engine *engine, uint64_t item, 
 /* codec_native_write.c, codec_native_read.c: strings, and containers as a stream. A stream that doesn't fit `size` bytes, or
  * holds what has no format here, is refused (0) and left to pickle. */
 size_t fm_native_write(PyObject *container, uint8_t *bytes, size_t size);
-PyObject *fm_native_read(enum fm_tag tag, const uint8_t *bytes, size_t size);
+PyObject *fm_native_read(struct fm_state *state, enum fm_tag tag, const uint8_t *bytes,
+                         size_t size);
 enum fm_tag fm_native_string_tag(PyObject *string);
 PyObject *fm_native_read_string(enum fm_tag tag, const void *bytes, size_t size);
 

@@ -7,7 +7,11 @@
 
 #include <string.h>
 
+/* Longer keys are not kept. */
+#define KEY_MOST 32
+
 struct reader {
+    struct fm_state *state;
     const uint8_t *position;
     const uint8_t *end;
 };
@@ -192,10 +196,57 @@ read_list(struct reader *reader, int depth)
     return list;
 }
 
+/* Where a key is kept: by FNV-1a, the hash of Fowler, Noll and Vo. */
+static PyObject **
+place_of_key(struct fm_state *state, const uint8_t *bytes, size_t size)
+{
+    uint32_t hash = 2166136261U;
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ bytes[i]) * 16777619U;
+    }
+    return &state->keys[(hash ^ hash >> 16) % FM_STATE_KEYS];
+}
+
+static bool
+is_string(PyObject *kept, const uint8_t *bytes, size_t size)
+{
+    return kept != NULL && (size_t)PyUnicode_GET_LENGTH(kept) == size
+           && memcmp(PyUnicode_DATA(kept), bytes, size) == 0;
+}
+
+/* Records have the same keys again and again: the same object is quicker to make and, having its hash
+ * already, to put into a dict; and it takes no memory. */
+static PyObject *
+read_key(struct reader *reader, int depth)
+{
+    struct reader ahead = *reader;
+    const uint8_t *tag = read_bytes(&ahead, 1);
+    if (tag == NULL || *tag != FM_TAG_ASCII) {
+        PyErr_Clear();
+        return read_element(reader, depth);
+    }
+    Py_ssize_t size = read_count(&ahead);
+    const uint8_t *bytes = size >= 0 ? read_bytes(&ahead, (size_t)size) : NULL;
+    if (bytes == NULL || size > KEY_MOST) {
+        PyErr_Clear();
+        return read_element(reader, depth);
+    }
+    PyObject **place = place_of_key(reader->state, bytes, (size_t)size);
+    if (!is_string(*place, bytes, (size_t)size)) {
+        PyObject *key = read_element(reader, depth);
+        if (key != NULL) {
+            Py_XSETREF(*place, Py_NewRef(key));
+        }
+        return key;
+    }
+    reader->position = ahead.position;
+    return Py_NewRef(*place);
+}
+
 static int
 read_dict_entry(struct reader *reader, PyObject *dict, int depth)
 {
-    PyObject *key = read_element(reader, depth);
+    PyObject *key = read_key(reader, depth);
     PyObject *value = key != NULL ? read_element(reader, depth) : NULL;
     int result = value != NULL ? PyDict_SetItem(dict, key, value) : -1;
     Py_XDECREF(key);
@@ -266,9 +317,9 @@ read_element(struct reader *reader, int depth)
 }
 
 PyObject *
-fm_native_read(enum fm_tag tag, const uint8_t *bytes, size_t size)
+fm_native_read(struct fm_state *state, enum fm_tag tag, const uint8_t *bytes, size_t size)
 {
-    struct reader reader = {.position = bytes, .end = bytes + size};
+    struct reader reader = {.state = state, .position = bytes, .end = bytes + size};
     PyObject *container = read_container(&reader, tag, 0);
     if (container != NULL && reader.position != reader.end) {
         Py_DECREF(container);

@@ -227,6 +227,9 @@ clear(PyObject *module)
     Py_CLEAR(state->protocol);
     Py_CLEAR(state->dumps_keywords);
     Py_CLEAR(state->loads_keywords);
+    for (size_t i = 0; i < FM_STATE_KEYS; i++) {
+        Py_CLEAR(state->keys[i]);
+    }
     Py_CLEAR(state->generator_type);
     Py_CLEAR(state->awaitable_type);
     Py_CLEAR(state->view_type);

@@ -1,10 +1,13 @@
-/* What the extension module holds per interpreter. Everything here is set once, when the module is
- * executed, and read with the GIL. */
+/* What the extension module holds per interpreter. Everything here but `keys` is set once, when the
+ * module is executed, and read with the GIL. */
 #ifndef FM_STATE_H
 #define FM_STATE_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+
+/* How many keys of dicts are kept. */
+#define FM_STATE_KEYS 64
 
 struct fm_state {
     PyTypeObject *generator_type; /* FastMap */
@@ -35,6 +38,9 @@ struct fm_state {
     PyObject *write_coroutine_stack;
 
     PyObject *make_stats; /* of fast_map._stats */
+
+    /* Strings that were keys of dicts lately, or NULL; with the GIL. codec_native_read.c */
+    PyObject *keys[FM_STATE_KEYS];
 
     /* Python functions of fast_map._worker. */
     PyObject *set_up_worker;

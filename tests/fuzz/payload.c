@@ -48,6 +48,9 @@ payload_state_fini(struct fm_state *state)
     Py_CLEAR(state->loads_keywords);
     Py_CLEAR(state->protocol);
     Py_CLEAR(state->view_type);
+    for (size_t i = 0; i < FM_STATE_KEYS; i++) {
+        Py_CLEAR(state->keys[i]);
+    }
 }
 
 /* The last reference to the engine goes when nothing uses the block any more. (The real one of
