@@ -7,6 +7,7 @@ import gc
 import inspect
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -61,7 +62,9 @@ def test_a_cancelled_error_of_an_item_is_its_error(run):
     def cancel(number):
         raise asyncio.CancelledError("item's own")
 
-    with pytest.raises(asyncio.CancelledError, match="item's own"):
+    # Up to 3.10 a task that it ends does not keep its arguments.
+    text = "item's own" if sys.version_info >= (3, 11) else None
+    with pytest.raises(asyncio.CancelledError, match=text):
         run(collect(fast_map(cancel, [1])))
 
 
@@ -168,7 +171,7 @@ def test_the_loop_goes_on_while_workers_are_ended(run, end):
 
     async def watch():
         async with Ticker() as ticker:
-            mapped = fast_map(work, range(2), procs_limit=2)
+            mapped = fast_map(work, range(2), procs_limit=2, threads_limit=2)
             await asyncio.sleep(0.3)
             ticks, start = len(ticker.times), time.monotonic()
             await end(mapped)

@@ -24,8 +24,8 @@ from support import (
 
 from fast_map import TaskTimeout, fast_map
 
-# Nobody's, so that nothing else counts against its limit on processes.
-UNUSED_UID = 54321
+# Nobody's, so that nothing else counts against its limit on processes, nor another run of this.
+UNUSED_UID = 100_000 + os.getpid()
 
 # For one map; a map that has no thread to spare takes a second or two.
 PATIENCE = 20
