@@ -41,7 +41,7 @@ def _may_be_one(call: Any) -> bool:
     """Whether anything speaks for it."""
     call = call.__func__ if isinstance(call, MethodType) else call
     flags = getattr(getattr(call, "__code__", None), "co_flags", 0)
-    marked = hasattr(call, "_is_coroutine_mark") or hasattr(call, "_is_coroutine")
+    marked = hasattr(call, "_is_coroutine_marker") or hasattr(call, "_is_coroutine")
     return marked or bool(flags & _CO_COROUTINE)
 
 

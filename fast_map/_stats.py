@@ -182,10 +182,7 @@ def _describe_blocking(stats: Stats, is_local: bool, threads_limit: int) -> str:
         return f"blocking calls with too few threads: all {threads_limit} are taken (threads_limit)"
     if is_local:
         return "fn: its calls block, or want the GIL that all threads of a process share"
-    return (
-        "fn: its calls block, in as many threads as the items can use (or other programs take "
-        "the CPUs)"
-    )
+    return "fn: its calls block, in threads enough, or other programs take the CPUs"
 
 
 def _describe(stats: Stats) -> Iterable[str]:
