@@ -216,9 +216,6 @@ run_supervisor(void *argument)
         {.fd = pool->close_fd, .events = POLLIN},
         {.fd = pool->kick_fd, .events = POLLIN},
     };
-    if (!pool->local) {
-        fm_process_name_thread(FM_SUPERVISOR_NAME);
-    }
     while (!fm_pool_is_closing(pool)) {
         int ready = poll(watched, 3, supervisor.tick);
         if (ready > 0 && watched[0].revents != 0) {
@@ -235,8 +232,6 @@ run_supervisor(void *argument)
     return NULL;
 }
 
-/* Another thread's name goes by way of /proc, which makes the end of the process cost more: what was
- * looked up of it there has to be forgotten. So in a worker the supervisor names itself. */
 static void
 adopt(struct fm_pool *pool, pthread_t handle)
 {
@@ -252,6 +247,9 @@ int
 fm_supervisor_start(struct fm_pool *pool)
 {
     pthread_t handle;
+    if (!pool->local) {
+        fm_process_name_thread(FM_SUPERVISOR_NAME);
+    }
     int result = fm_thread_create_deaf(&handle, run_supervisor, pool);
     if (result == 0) {
         adopt(pool, handle);

@@ -13,7 +13,9 @@
 #define FM_EXIT_SPENT 73    /* it has run as many items as it may */
 
 /* Starts it, once, after fm_pool_init; 0 or -errno. It ends with the process or, if the pool is local,
- * when that is closing. */
+ * when that is closing. Otherwise the caller's thread bears the supervisor's name afterwards: a thread
+ * begins with its creator's, and one that names another does so by way of /proc, which makes the end of
+ * the process cost more, for what was looked up of it there has to be forgotten. */
 int fm_supervisor_start(struct fm_pool *pool);
 
 /* Local: waits for its end, which is at once when the ring has ended. */

@@ -244,10 +244,15 @@ set_up_process(struct fm_worker *worker)
     Py_DECREF(done);
     set_up_timeout(worker);
     (void)pthread_sigmask(SIG_SETMASK, &worker->engine->signals, NULL);
+    return 0;
+}
+
+static void
+name_main_thread(const struct fm_worker *worker)
+{
     char name[16];
     (void)snprintf(name, sizeof name, "fm-w%u-t0", worker->number);
     fm_process_name_thread(name);
-    return 0;
 }
 
 /* An item that meets a failed initializer fails with its error. */
@@ -276,7 +281,9 @@ set_up(struct fm_worker *worker)
         result = fm_coroutines_open(worker);
     }
     result = result == 0 ? fm_pool_init(&worker->pool) : result;
-    return result == 0 ? fm_supervisor_start(&worker->pool) : result;
+    result = result == 0 ? fm_supervisor_start(&worker->pool) : result;
+    name_main_thread(worker);
+    return result;
 }
 
 /* Until no item will ever come, or the system does not grant what that takes. */
