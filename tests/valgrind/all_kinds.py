@@ -5,8 +5,6 @@ import os
 import pickle
 from contextlib import suppress
 
-from support import identity
-
 from fast_map import WorkerCrashed, fast_map
 
 VALUES = [
@@ -14,6 +12,10 @@ VALUES = [
     *(b"", b"bytes" * 100, (1, "two", (3.0,)), [[], {"key": None}], {1, 2}, bytearray(b"x" * 300)),
     list(range(5000)),
 ]
+
+
+def identity(value):
+    return value
 
 
 def fail_at(limit):
