@@ -173,6 +173,9 @@ look(struct supervisor *supervisor)
     struct fm_growth_sample sample;
     unsigned added = 0;
     give_back_reserved(supervisor);
+    if (!pool->local) {
+        fm_pool_note_cpu(pool);
+    }
     if (pool->task_timeout > 0) {
         end_overdue(pool);
     }
