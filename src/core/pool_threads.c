@@ -59,7 +59,9 @@ unsigned
 fm_pool_add_threads(struct fm_pool *pool, unsigned count)
 {
     size_t stack_size = pool->stack_size;
-    count = fm_thread_afford(count, &stack_size);
+    unsigned afforded = fm_thread_afford(count, &stack_size);
+    /* Without the first nothing would be done: nothing is kept back from it. */
+    count = afforded == 0 && count > 0 && pool->threads == 0 ? 1 : afforded;
     /* Counted before they start, and the ones that could not be started taken back. */
     (void)pthread_mutex_lock(&pool->lock);
     unsigned first = pool->threads;

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* In this order after the size that is wanted. */
 static const size_t smaller_sizes[] = {(size_t)1 << 20, (size_t)1 << 18};
@@ -12,6 +13,11 @@ static const size_t smaller_sizes[] = {(size_t)1 << 20, (size_t)1 << 18};
 
 /* Address space that is left in any case. */
 #define KEPT_BYTES ((size_t)32 << 20)
+
+/* What glibc's malloc takes for a thread that allocates, while there is so much and until there are
+ * eight such arenas for each CPU (HEAP_MAX_SIZE and NARENAS_FROM_NCORES there). */
+#define ARENA_BYTES ((size_t)64 << 20)
+#define ARENAS_PER_CPU 8
 
 static int
 create_with_stack(pthread_t *handle, size_t stack_size, void *(*run)(void *), void *argument)
@@ -73,16 +79,25 @@ is_there(size_t size)
 }
 
 static bool
-can_afford(size_t count, size_t stack_size)
+can_afford_stacks(size_t count, size_t stack_size)
 {
     return is_there(KEPT_BYTES + 2 * count * stack_size);
+}
+
+static bool
+can_afford(size_t count, size_t stack_size)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t arenas = ARENAS_PER_CPU * (cpus > 0 ? (size_t)cpus : 1);
+    arenas = count < arenas ? count : arenas;
+    return is_there(KEPT_BYTES + 2 * count * stack_size + arenas * ARENA_BYTES);
 }
 
 unsigned
 fm_thread_afford(unsigned wanted, size_t *stack_size)
 {
     size_t size = resolve_size(*stack_size);
-    for (size_t i = 0; i < SMALLER_SIZES && !can_afford(wanted, size); i++) {
+    for (size_t i = 0; i < SMALLER_SIZES && !can_afford_stacks(wanted, size); i++) {
         size = smaller_sizes[i] < size ? smaller_sizes[i] : size;
     }
     while (wanted > 0 && !can_afford(wanted, size)) {

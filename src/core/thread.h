@@ -18,8 +18,9 @@ int fm_thread_create(pthread_t *handle, size_t stack_size, void *(*run)(void *),
 int fm_thread_create_deaf(pthread_t *handle, void *(*run)(void *), void *argument);
 
 /* How many threads of those `wanted` may be started now, so that at least as much address space as
- * their stacks take is left to what they will run; *stack_size is cut as needed to start more. Looks
- * only at the address space, so that fm_thread_create may yet fail. */
+ * their stacks take is left to what they will run, once malloc has reserved its arenas for them;
+ * *stack_size is cut as needed to start more. Looks only at the address space, so that
+ * fm_thread_create may yet fail. */
 unsigned fm_thread_afford(unsigned wanted, size_t *stack_size);
 
 #endif

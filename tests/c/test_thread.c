@@ -108,12 +108,14 @@ check_afford(void *unused)
     (void)unused;
     check_affordable(1000, 8 * MIB, 1000, 8 * MIB);
     check_affordable(0, 8 * MIB, 0, 8 * MIB);
+    /* 32 MiB are kept, and 64 for each thread's arena of malloc. */
     limit_room(200 * MIB);
-    check_affordable(8, 8 * MIB, 8, 8 * MIB);
-    check_affordable(64, 8 * MIB, 64, MIB);
-    check_affordable(100, 8 * MIB, 100, 256 * KIB);
-    check_affordable(1000, 8 * MIB, 250, 256 * KIB);
-    check_affordable(1000, 64 * KIB, 1000, 64 * KIB);
+    check_affordable(8, 8 * MIB, 2, 8 * MIB);
+    check_affordable(64, 8 * MIB, 2, MIB);
+    check_affordable(1000, 8 * MIB, 1, 256 * KIB);
+    check_affordable(1000, 64 * KIB, 1, 64 * KIB);
+    limit_room(90 * MIB);
+    check_affordable(1, 64 * KIB, 0, 64 * KIB);
     limit_room(20 * MIB);
     check_affordable(8, 8 * MIB, 0, 256 * KIB);
 }
