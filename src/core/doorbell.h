@@ -63,7 +63,7 @@ struct fm_moderation {
 };
 
 /* How long a moderated wait may keep a position that is ready from its waiter. */
-#define FM_MODERATION_DELAY (100 * FM_MICROSECOND)
+#define FM_MODERATION_DELAY (200 * FM_MICROSECOND)
 
 void fm_moderation_init(struct fm_moderation *moderation);
 

@@ -195,11 +195,13 @@ fm_slots_rewind(struct fm_slots *slots)
 uint64_t
 fm_slots_item_to_await(const struct fm_slots *slots, uint64_t item, uint64_t gap)
 {
-    uint64_t limit = fm_slots_limit(slots);
-    uint64_t last = limit > item && limit - item < gap ? limit - 1 : item + gap - 1;
-    if (limit <= item) {
+    uint64_t buffersize = slots->shared->buffersize;
+    uint64_t total = fm_load_relaxed(&slots->shared->total);
+    uint64_t end = item + (gap < buffersize ? gap : buffersize);
+    if (total <= item) {
         return item;
     }
+    uint64_t last = (end < total ? end : total) - 1;
     while (last > item && fm_slots_is_done(slots, last)) {
         last--;
     }

@@ -344,8 +344,9 @@ fm_slots_prefetch_result(const struct fm_slots *slots, uint64_t item)
     fm_prefetch_to_read(fm_slots_at(slots, item + FM_SLOTS_AHEAD));
 }
 
-/* The item to be woken for when `item` is waited for: the last one below `item + gap` that has been
- * admitted and is not done. `item` itself if that is so of none behind it. */
+/* The item to be woken for when `item`, the next to be consumed, is waited for: the last one below
+ * `item + gap` that is not done, `item` itself if all behind it are. It may not even have been
+ * admitted: where the input is what holds all up, few are, and each would be worth a wake. */
 uint64_t fm_slots_item_to_await(const struct fm_slots *slots, uint64_t item, uint64_t gap);
 
 /* How many items from `item` on have been admitted and are done; in an ordered ring. */

@@ -69,15 +69,16 @@ static void
 check_moderation(void)
 {
     struct fm_moderation moderation;
+    int64_t each = FM_MODERATION_DELAY / 10;
     fake_now = FM_SECOND;
     fm_moderation_init(&moderation);
     CHECK_EQUAL(moderation.gap, 1);
     /* A position each 10 us: ten fit the delay, but patience is learned step by step. */
-    CHECK_EQUAL(gap_after(&moderation, 1, 10 * FM_MICROSECOND), 2);
-    CHECK_EQUAL(gap_after(&moderation, 2, 20 * FM_MICROSECOND), 4);
-    CHECK_EQUAL(gap_after(&moderation, 4, 40 * FM_MICROSECOND), 8);
-    CHECK_EQUAL(gap_after(&moderation, 8, 80 * FM_MICROSECOND), 10);
-    CHECK_EQUAL(gap_after(&moderation, 10, 100 * FM_MICROSECOND), 10);
+    CHECK_EQUAL(gap_after(&moderation, 1, each), 2);
+    CHECK_EQUAL(gap_after(&moderation, 2, 2 * each), 4);
+    CHECK_EQUAL(gap_after(&moderation, 4, 4 * each), 8);
+    CHECK_EQUAL(gap_after(&moderation, 8, 8 * each), 10);
+    CHECK_EQUAL(gap_after(&moderation, 10, 10 * each), 10);
     /* The most. */
     for (int i = 0; i < 10; i++) {
         (void)gap_after(&moderation, 100, 10 * FM_MICROSECOND);

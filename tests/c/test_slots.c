@@ -215,15 +215,16 @@ check_item_to_await(void)
 {
     struct ring ring;
     struct fm_slots *slots = make_ring(&ring, 8, false, FM_UNKNOWN_TOTAL);
-    CHECK_EQUAL(fm_slots_item_to_await(slots, 0, 1), 0); /* nothing is admitted */
-    CHECK_EQUAL(fm_slots_item_to_await(slots, 0, 5), 0);
+    CHECK_EQUAL(fm_slots_item_to_await(slots, 0, 1), 0);
+    CHECK_EQUAL(fm_slots_item_to_await(slots, 0, 5), 4); /* though nothing is admitted */
     for (uint64_t item = 0; item < 6; item++) {
         fm_slots_publish(slots, item);
     }
     fm_slots_announce(slots, 6);
     CHECK_EQUAL(fm_slots_item_to_await(slots, 0, 1), 0);
     CHECK_EQUAL(fm_slots_item_to_await(slots, 0, 4), 3);
-    CHECK_EQUAL(fm_slots_item_to_await(slots, 0, 6), 5);
+    CHECK_EQUAL(fm_slots_item_to_await(slots, 0, 100), 7); /* more the ring cannot have */
+    fm_slots_finish(slots, 6);
     CHECK_EQUAL(fm_slots_item_to_await(slots, 0, 100), 5);
     CHECK_EQUAL(fm_slots_item_to_await(slots, 5, 100), 5);
     CHECK_EQUAL(fm_slots_item_to_await(slots, 6, 100), 6);
