@@ -1,10 +1,13 @@
-"""A hard time limit for every test, a look for processes left behind, and event loops."""
+"""A hard time limit for every test, a look for processes left behind, event loops, the codec alone."""
 
 import asyncio
+import importlib.util
+import sys
 from multiprocessing import resource_tracker
 
 import pytest
-from support import child_pids, kill_leftover_children, leaves_nothing, time_limit
+from cmake_build import build_once
+from support import SANITIZERS, child_pids, kill_leftover_children, leaves_nothing, time_limit
 
 from fast_map import _forkserver, fast_map
 
@@ -57,3 +60,16 @@ def run(request):
                 loop.close()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def codec(tmp_path_factory):
+    """codec_harness, built with the sanitizers that the installed extension was built with."""
+    python = f"-DPython_EXECUTABLE={sys.executable}"
+    options = ["-DFM_FUZZ=ON", f"-DFM_SANITIZE={SANITIZERS}", python]
+    folder = build_once(tmp_path_factory, "codec", *options)
+    (path,) = folder.glob("tests/fuzz/codec_harness*.so")
+    spec = importlib.util.spec_from_file_location("codec_harness", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -3,17 +3,14 @@
 A pickle that is handed to pickle does what it says; so none that was damaged gets there.
 """
 
-import importlib.util
 import pickle
 import struct
-import sys
 import tracemalloc
 
 import pytest
-from cmake_build import build_once
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import SANITIZERS, SLOWNESS, pattern, time_limit
+from support import SLOWNESS, pattern, time_limit
 from values import nested, same
 
 thorough = settings(deadline=None, max_examples=300 // SLOWNESS)
@@ -27,19 +24,6 @@ WAYS = [
     {"is_inline": True},
 ]
 ways = st.sampled_from(WAYS)
-
-
-@pytest.fixture(scope="module")
-def codec(tmp_path_factory):
-    """codec_harness, built with the sanitizers that the installed extension was built with."""
-    python = f"-DPython_EXECUTABLE={sys.executable}"
-    options = ["-DFM_FUZZ=ON", f"-DFM_SANITIZE={SANITIZERS}", python]
-    folder = build_once(tmp_path_factory, "codec", *options)
-    (path,) = folder.glob("tests/fuzz/codec_harness*.so")
-    spec = importlib.util.spec_from_file_location("codec_harness", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 # Whole payloads

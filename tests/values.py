@@ -25,7 +25,17 @@ def same(one, other):
         return same(list(one.items()), list(other.items()))
     if isinstance(one, (set, frozenset)):
         return one == other and {*map(type, one)} == {*map(type, other)}
+    if isinstance(one, Plain):
+        return same(vars(one), vars(other))
     return one == other
+
+
+# An object with nothing but attributes
+
+
+class Plain:
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
 
 
 # Strategies
@@ -53,6 +63,9 @@ nested = st.recursive(
         st.dictionaries(hashable, inner, max_size=6),
         st.sets(hashable, max_size=4),
         st.frozensets(hashable, max_size=4),
+        st.dictionaries(st.text("abcxyzäß_", min_size=1, max_size=3), inner, max_size=4).map(
+            lambda attributes: Plain(**attributes)
+        ),
     ),
     max_leaves=30,
 )

@@ -124,7 +124,7 @@ encode_container(struct fm_state *state, struct fm_engine *engine, uint64_t item
 {
     uint8_t stream[STREAM_MOST];
     void *destination;
-    size_t size = fm_native_write(object, stream, sizeof stream);
+    size_t size = fm_native_write(state, tag, object, stream, sizeof stream);
     if (size == 0) {
         return fm_pickle_encode(state, engine, item, object, value);
     }
@@ -191,7 +191,7 @@ fm_codec_encode(struct fm_state *state, struct fm_engine *engine, uint64_t item,
         Py_complex number = PyComplex_AsCComplex(object);
         return encode_bytes(engine, item, FM_TAG_COMPLEX, &number, sizeof number, value);
     }
-    return fm_pickle_encode(state, engine, item, object, value);
+    return encode_container(state, engine, item, FM_TAG_INSTANCE, object, value);
 }
 
 uint64_t
@@ -240,6 +240,7 @@ decode_sized(struct fm_state *state, enum fm_tag tag, const void *bytes, uint64_
     case FM_TAG_TUPLE:
     case FM_TAG_LIST:
     case FM_TAG_DICT:
+    case FM_TAG_INSTANCE:
         return fm_native_read(state, tag, bytes, size);
     case FM_TAG_PICKLE:
         return fm_pickle_decode(state, bytes, size);
@@ -273,4 +274,17 @@ fm_codec_decode(struct fm_state *state, struct fm_engine *engine, struct fm_valu
     }
     const void *bytes = fm_board_bytes(&engine->board, value, &size);
     return decode_sized(state, (enum fm_tag)value->tag, bytes, size);
+}
+
+void
+fm_codec_forget(struct fm_state *state)
+{
+    for (size_t i = 0; i < FM_STATE_KEYS; i++) {
+        Py_CLEAR(state->keys[i]);
+    }
+    for (size_t i = 0; i < FM_CLASSES; i++) {
+        state->classes[i].type = NULL;
+        Py_CLEAR(state->classes[i].module);
+        Py_CLEAR(state->classes[i].name);
+    }
 }

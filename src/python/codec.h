@@ -1,8 +1,8 @@
 /* Objects to payloads and back.
  *
- * None, bool, int, float, complex, str and bytes, and small tuples, lists and dicts of these, have a
- * format of their own; everything else is pickled (protocol 5, large buffers out of band). Only
- * exact types take the short way, so that a subclass keeps its type. One item is one payload: what
+ * None, bool, int, float, complex, str and bytes, and small tuples, lists, dicts and plain instances
+ * (codec_instance.c) of these, have a format of their own; everything else is pickled (protocol 5,
+ * large buffers out of band). Only exact types take the short way, so that a subclass keeps its type. One item is one payload: what
  * was aliased within an item is aliased after it, and nothing is shared between items.
  *
  * Where the engine is local, nothing is encoded: a value is the object itself.
@@ -39,6 +39,9 @@ enum fm_encode_result fm_codec_encode(struct fm_state *state, struct fm_engine *
 PyObject *fm_codec_decode(struct fm_state *state, struct fm_engine *engine, struct fm_value *value,
                           bool owns_block, PyObject **root);
 
+/* Lets go of what has been kept to be quicker: `keys` and `classes` of the state. */
+void fm_codec_forget(struct fm_state *state);
+
 /* The GIL is released while a copy of this size or more is made. */
 #define FM_COPY_WITHOUT_GIL ((size_t)1 << 20)
 
@@ -60,6 +63,7 @@ enum fm_tag {
     FM_TAG_TUPLE,
     FM_TAG_LIST,
     FM_TAG_DICT,
+    FM_TAG_INSTANCE, /* of a class with nothing but a __dict__ */
     FM_TAG_PICKLE,
     FM_TAG_PICKLE_WITH_BUFFERS,
     FM_TAG_REFERENCE /* the object itself; reference.h */
@@ -92,13 +96,24 @@ enum fm_encode_result fm_codec_reserve(struct fm_engine *engine, uint64_t item, 
 /* How deep containers may be nested to have a format of ours. */
 #define FM_NATIVE_DEPTH 8
 
-/* codec_native_write.c, codec_native_read.c: strings, and containers as a stream. A stream that doesn't fit `size` bytes, or
- * holds what has no format here, is refused (0) and left to pickle. */
-size_t fm_native_write(PyObject *container, uint8_t *bytes, size_t size);
+/* Longer keys of dicts are not kept; longer names of classes and attributes have no format of ours. */
+#define FM_NATIVE_KEY_MOST 64
+
+/* codec_native_write.c, codec_native_read.c: strings, and containers as a stream. A stream that
+ * doesn't fit `size` bytes, or holds what has no format here, is refused (0) and left to pickle. */
+size_t fm_native_write(struct fm_state *state, enum fm_tag tag, PyObject *container, uint8_t *bytes,
+                       size_t size);
 PyObject *fm_native_read(struct fm_state *state, enum fm_tag tag, const uint8_t *bytes,
                          size_t size);
 enum fm_tag fm_native_string_tag(PyObject *string);
 PyObject *fm_native_read_string(enum fm_tag tag, const void *bytes, size_t size);
+
+/* codec_instance.c. The class of an instance that a stream may hold, NULL of others; its __dict__, a
+ * new reference, or NULL; and one that is still empty, NULL if that is not so simple. None of them
+ * sets an exception, but for MemoryError from the last. */
+const struct fm_class *fm_instance_class(struct fm_state *state, PyObject *object);
+PyObject *fm_instance_dict(PyObject *object);
+PyObject *fm_instance_new(struct fm_state *state, PyObject *module, PyObject *name);
 
 /* codec_pickle.c */
 enum fm_encode_result fm_pickle_encode(struct fm_state *state, struct fm_engine *engine,

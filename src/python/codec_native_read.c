@@ -7,9 +7,6 @@
 
 #include <string.h>
 
-/* Longer keys are not kept. */
-#define KEY_MOST 32
-
 struct reader {
     struct fm_state *state;
     const uint8_t *position;
@@ -215,38 +212,55 @@ is_string(PyObject *kept, const uint8_t *bytes, size_t size)
 }
 
 /* Records have the same keys again and again: the same object is quicker to make and, having its hash
- * already, to put into a dict; and it takes no memory. */
+ * already, to put into a dict; and it takes no memory. Names of attributes are interned, for Python
+ * looks for them as such before it compares them. NULL without an exception if the next element is no
+ * string to be kept. */
 static PyObject *
-read_key(struct reader *reader, int depth)
+read_kept_string(struct reader *reader, int depth, bool interned)
 {
     struct reader ahead = *reader;
     const uint8_t *tag = read_bytes(&ahead, 1);
-    if (tag == NULL || *tag != FM_TAG_ASCII) {
-        PyErr_Clear();
-        return read_element(reader, depth);
-    }
-    Py_ssize_t size = read_count(&ahead);
+    Py_ssize_t size = tag != NULL && *tag == FM_TAG_ASCII ? read_count(&ahead) : -1;
     const uint8_t *bytes = size >= 0 ? read_bytes(&ahead, (size_t)size) : NULL;
-    if (bytes == NULL || size > KEY_MOST) {
+    if (bytes == NULL || size > FM_NATIVE_KEY_MOST) {
         PyErr_Clear();
-        return read_element(reader, depth);
+        return NULL;
     }
     PyObject **place = place_of_key(reader->state, bytes, (size_t)size);
-    if (!is_string(*place, bytes, (size_t)size)) {
-        PyObject *key = read_element(reader, depth);
-        if (key != NULL) {
-            Py_XSETREF(*place, Py_NewRef(key));
+    if (is_string(*place, bytes, (size_t)size)) {
+        reader->position = ahead.position;
+    } else {
+        PyObject *string = read_element(reader, depth);
+        if (string == NULL) {
+            return NULL;
         }
-        return key;
+        Py_XSETREF(*place, string);
     }
-    reader->position = ahead.position;
+    if (interned && !PyUnicode_CHECK_INTERNED(*place)) {
+        PyUnicode_InternInPlace(place);
+    }
     return Py_NewRef(*place);
 }
 
-static int
-read_dict_entry(struct reader *reader, PyObject *dict, int depth)
+static PyObject *
+read_key(struct reader *reader, int depth)
 {
-    PyObject *key = read_key(reader, depth);
+    PyObject *key = read_kept_string(reader, depth, false);
+    return key == NULL && !PyErr_Occurred() ? read_element(reader, depth) : key;
+}
+
+/* Of a class or an attribute. */
+static PyObject *
+read_name(struct reader *reader, int depth)
+{
+    PyObject *name = read_kept_string(reader, depth, true);
+    return name == NULL && !PyErr_Occurred() ? fm_codec_damaged() : name;
+}
+
+static int
+read_dict_entry(struct reader *reader, PyObject *dict, int depth, bool attributes)
+{
+    PyObject *key = attributes ? read_name(reader, depth) : read_key(reader, depth);
     PyObject *value = key != NULL ? read_element(reader, depth) : NULL;
     int result = value != NULL ? PyDict_SetItem(dict, key, value) : -1;
     Py_XDECREF(key);
@@ -254,17 +268,55 @@ read_dict_entry(struct reader *reader, PyObject *dict, int depth)
     return result;
 }
 
+static int
+read_dict_entries(struct reader *reader, PyObject *dict, int depth, bool attributes)
+{
+    Py_ssize_t count = read_count(reader);
+    int result = count >= 0 ? 0 : -1;
+    for (Py_ssize_t i = 0; result == 0 && i < count; i++) {
+        result = read_dict_entry(reader, dict, depth, attributes);
+    }
+    return result;
+}
+
 static PyObject *
 read_dict(struct reader *reader, int depth)
 {
-    Py_ssize_t count = read_count(reader);
-    PyObject *dict = count >= 0 ? PyDict_New() : NULL;
-    for (Py_ssize_t i = 0; dict != NULL && i < count; i++) {
-        if (read_dict_entry(reader, dict, depth) < 0) {
-            Py_CLEAR(dict);
-        }
+    PyObject *dict = PyDict_New();
+    if (dict != NULL && read_dict_entries(reader, dict, depth, false) < 0) {
+        Py_CLEAR(dict);
     }
     return dict;
+}
+
+/* An instance of a plain class is made first, for its __dict__ shares its keys with others'. */
+static PyObject *
+read_attributes(struct reader *reader, int depth, PyObject *module, PyObject *name)
+{
+    PyObject *object = fm_instance_new(reader->state, module, name);
+    if (object == NULL && PyErr_Occurred()) {
+        return NULL;
+    }
+    PyObject *dict = object != NULL ? PyObject_GenericGetDict(object, NULL) : PyDict_New();
+    if (dict == NULL || read_dict_entries(reader, dict, depth, true) < 0) {
+        Py_CLEAR(object);
+    } else if (object == NULL) {
+        object =
+            PyObject_CallFunctionObjArgs(reader->state->make_instance, module, name, dict, NULL);
+    }
+    Py_XDECREF(dict);
+    return object;
+}
+
+static PyObject *
+read_instance(struct reader *reader, int depth)
+{
+    PyObject *module = read_name(reader, depth);
+    PyObject *name = module != NULL ? read_name(reader, depth) : NULL;
+    PyObject *object = name != NULL ? read_attributes(reader, depth, module, name) : NULL;
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    return object;
 }
 
 static PyObject *
@@ -280,6 +332,8 @@ read_container(struct reader *reader, enum fm_tag tag, int depth)
         return read_list(reader, depth + 1);
     case FM_TAG_DICT:
         return read_dict(reader, depth + 1);
+    case FM_TAG_INSTANCE:
+        return read_instance(reader, depth + 1);
     default:
         return fm_codec_damaged();
     }

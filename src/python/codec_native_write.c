@@ -1,9 +1,10 @@
 /* Strings and small containers, without pickle: the way out. The way back is codec_native_read.c.
  *
  * A container is a stream of elements: a tag, and behind it 8 bytes for numbers, or a 32-bit length
- * and the bytes, or a 32-bit count and the elements. A nested list or dict is written only if the
- * container holds its sole reference, which proves that it is aliased nowhere; otherwise pickle,
- * which keeps track of aliases, takes the item. A nested tuple that is shared may be written twice
+ * and the bytes, or a 32-bit count and the elements. An instance is its class's module and name, and
+ * its __dict__. A nested list, dict or instance is written only if the container holds its sole
+ * reference, which proves that it is aliased nowhere; otherwise pickle, which keeps track of aliases,
+ * takes the item. A nested tuple that is shared may be written twice
  * if nothing mutable is in it.
  */
 #include "codec.h"
@@ -13,6 +14,7 @@
 #include <string.h>
 
 struct writer {
+    struct fm_state *state;
     uint8_t *position;
     uint8_t *end;
 };
@@ -162,34 +164,96 @@ write_dict(struct writer *writer, PyObject *dict, int depth)
     return true;
 }
 
+/* What pickle looks for in an instance itself, if anybody were to put it there, begins so. */
+static bool
+is_attribute_name(PyObject *key)
+{
+    return PyUnicode_CheckExact(key) && fm_compat_is_ready(key) && PyUnicode_IS_ASCII(key)
+           && PyUnicode_GET_LENGTH(key) <= FM_NATIVE_KEY_MOST
+           && strncmp(PyUnicode_DATA(key), "__", 2) != 0;
+}
+
+static bool
+write_attributes(struct writer *writer, PyObject *dict, int depth)
+{
+    Py_ssize_t position = 0;
+    PyObject *key;
+    PyObject *value;
+    while (PyDict_Next(dict, &position, &key, &value)) {
+        if (!is_attribute_name(key)) {
+            return false;
+        }
+    }
+    return write_dict(writer, dict, depth);
+}
+
+static bool
+write_instance(struct writer *writer, PyObject *object, int depth)
+{
+    const struct fm_class *class = fm_instance_class(writer->state, object);
+    if (class == NULL || !write_string(writer, class->module)
+        || !write_string(writer, class->name)) {
+        return false;
+    }
+    PyObject *dict = fm_instance_dict(object);
+    bool written = dict != NULL && write_attributes(writer, dict, depth);
+    Py_XDECREF(dict);
+    return written;
+}
+
+/* What an element is, FM_TAG_NONE standing for all scalars; their types are none of the heap's. */
+static enum fm_tag
+tag_of_container(PyObject *object)
+{
+    if (PyTuple_CheckExact(object)) {
+        return FM_TAG_TUPLE;
+    }
+    if (PyList_CheckExact(object)) {
+        return FM_TAG_LIST;
+    }
+    if (PyDict_CheckExact(object)) {
+        return FM_TAG_DICT;
+    }
+    bool heap = PyType_HasFeature(Py_TYPE(object), Py_TPFLAGS_HEAPTYPE);
+    return heap ? FM_TAG_INSTANCE : FM_TAG_NONE;
+}
+
+static bool
+write_mutable(struct writer *writer, enum fm_tag tag, PyObject *object, int depth)
+{
+    switch (tag) {
+    case FM_TAG_LIST:
+        return write_sequence(writer, object, depth, false);
+    case FM_TAG_DICT:
+        return write_dict(writer, object, depth);
+    default:
+        return write_instance(writer, object, depth);
+    }
+}
+
 /* `shared`: the element stands within something that may be aliased, so that it must be immutable
  * all the way down. */
 static bool
 write_element(struct writer *writer, PyObject *object, int depth, bool shared)
 {
-    if (PyTuple_CheckExact(object)) {
-        shared = shared || Py_REFCNT(object) > 1;
-        return depth < FM_NATIVE_DEPTH && write_tag(writer, FM_TAG_TUPLE)
-               && write_sequence(writer, object, depth + 1, shared);
-    }
-    bool is_list = PyList_CheckExact(object);
-    if (!is_list && !PyDict_CheckExact(object)) {
+    enum fm_tag tag = tag_of_container(object);
+    if (tag == FM_TAG_NONE) {
         return write_scalar(writer, object);
     }
-    if (shared || Py_REFCNT(object) > 1 || depth >= FM_NATIVE_DEPTH) {
+    shared = shared || Py_REFCNT(object) > 1;
+    if (depth >= FM_NATIVE_DEPTH || (shared && tag != FM_TAG_TUPLE) || !write_tag(writer, tag)) {
         return false;
     }
-    if (is_list) {
-        return write_tag(writer, FM_TAG_LIST) && write_sequence(writer, object, depth + 1, false);
-    }
-    return write_tag(writer, FM_TAG_DICT) && write_dict(writer, object, depth + 1);
+    return tag == FM_TAG_TUPLE ? write_sequence(writer, object, depth + 1, shared)
+                               : write_mutable(writer, tag, object, depth + 1);
 }
 
 size_t
-fm_native_write(PyObject *container, uint8_t *bytes, size_t size)
+fm_native_write(struct fm_state *state, enum fm_tag tag, PyObject *container, uint8_t *bytes,
+                size_t size)
 {
-    struct writer writer = {.position = bytes, .end = bytes + size};
-    bool written = PyDict_CheckExact(container) ? write_dict(&writer, container, 1)
-                                                : write_sequence(&writer, container, 1, false);
+    struct writer writer = {.state = state, .position = bytes, .end = bytes + size};
+    bool written = tag == FM_TAG_TUPLE ? write_sequence(&writer, container, 1, false)
+                                       : write_mutable(&writer, tag, container, 1);
     return written ? (size_t)(writer.position - bytes) : 0;
 }

@@ -74,6 +74,25 @@ fm_compat_int_from_bytes(const void *bytes, size_t size)
 #endif
 }
 
+/* A number that no other class has, and this one has only until it or a base is changed; 0 if there
+ * is none. */
+static inline unsigned
+fm_compat_type_version(PyTypeObject *type)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyUnstable_Type_AssignVersionTag(type) ? type->tp_version_tag : 0;
+#else
+    if (!PyType_HasFeature(type, Py_TPFLAGS_VALID_VERSION_TAG)) {
+        PyObject *name = PyUnicode_FromString("__init__");
+        /* Looking anything up gives it one. */
+        (void)(name != NULL ? _PyType_Lookup(type, name) : NULL);
+        Py_XDECREF(name);
+        PyErr_Clear();
+    }
+    return PyType_HasFeature(type, Py_TPFLAGS_VALID_VERSION_TAG) ? type->tp_version_tag : 0;
+#endif
+}
+
 /* For the calling thread; NULL without an exception if there is no memory. Up to 3.11 CPython crashes
  * then, so that the memory is asked for beforehand. */
 static inline PyThreadState *

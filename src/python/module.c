@@ -1,5 +1,6 @@
 /* fast_map._core: the extension module. */
 #include "async.h"
+#include "codec.h"
 #include "coroutines.h"
 #include "generator.h"
 #include "process.h"
@@ -102,7 +103,7 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* Where each Python function that the extension calls is found, and where it goes. */
+/* Where each object of Python code that the extension uses is found, and where it goes. */
 struct import {
     const char *module;
     const char *name;
@@ -114,6 +115,8 @@ struct import {
 static const struct import imports[] = {
     IMPORT("pickle", "dumps", pickle_dumps),
     IMPORT("pickle", "loads", pickle_loads),
+    IMPORT("copyreg", "dispatch_table", dispatch_table),
+    IMPORT("fast_map._instances", "make_instance", make_instance),
     IMPORT("fast_map._errors", "pack_exception", pack_exception),
     IMPORT("fast_map._errors", "unpack_exception", unpack_exception),
     IMPORT("fast_map._errors", "keep_exception", keep_exception),
@@ -145,19 +148,19 @@ imported_field(struct fm_state *state, const struct import *import)
 }
 
 static int
-import_functions(struct fm_state *state)
+import_objects(struct fm_state *state)
 {
     for (size_t i = 0; i < IMPORT_COUNT; i++) {
         PyObject *module = PyImport_ImportModule(imports[i].module);
         if (module == NULL) {
             return -1;
         }
-        PyObject *function = PyObject_GetAttrString(module, imports[i].name);
+        PyObject *object = PyObject_GetAttrString(module, imports[i].name);
         Py_DECREF(module);
-        if (function == NULL) {
+        if (object == NULL) {
             return -1;
         }
-        *imported_field(state, &imports[i]) = function;
+        *imported_field(state, &imports[i]) = object;
     }
     return 0;
 }
@@ -187,7 +190,7 @@ execute(PyObject *module)
         PyErr_NoMemory();
         return -1;
     }
-    if (import_functions(state) < 0 || make_constants(state) < 0) {
+    if (import_objects(state) < 0 || make_constants(state) < 0) {
         return -1;
     }
     state->generator_type = make_type(module, &fm_generator_spec);
@@ -227,9 +230,7 @@ clear(PyObject *module)
     Py_CLEAR(state->protocol);
     Py_CLEAR(state->dumps_keywords);
     Py_CLEAR(state->loads_keywords);
-    for (size_t i = 0; i < FM_STATE_KEYS; i++) {
-        Py_CLEAR(state->keys[i]);
-    }
+    fm_codec_forget(state);
     Py_CLEAR(state->generator_type);
     Py_CLEAR(state->awaitable_type);
     Py_CLEAR(state->view_type);

@@ -1,13 +1,25 @@
-/* What the extension module holds per interpreter. Everything here but `keys` is set once, when the
- * module is executed, and read with the GIL. */
+/* What the extension module holds per interpreter. Everything here but `keys` and `classes` is set
+ * once, when the module is executed, and read with the GIL. */
 #ifndef FM_STATE_H
 #define FM_STATE_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-/* How many keys of dicts are kept. */
+#include <stdbool.h>
+
+/* How many keys of dicts are kept, and of how many classes it is known whether they are plain. */
 #define FM_STATE_KEYS 64
+#define FM_CLASSES 32
+
+/* What codec_instance.c knows of a class. */
+struct fm_class {
+    const PyTypeObject *type; /* borrowed, and only to be compared */
+    unsigned version;
+    bool plain;
+    PyObject *module; /* its name; NULL if it is not plain */
+    PyObject *name;   /* likewise */
+};
 
 struct fm_state {
     PyTypeObject *generator_type; /* FastMap */
@@ -20,6 +32,9 @@ struct fm_state {
     PyObject *dumps_keywords; /* ("protocol", "buffer_callback") */
     PyObject *loads_keywords; /* ("buffers",) */
     PyObject *protocol;       /* 5 */
+
+    PyObject *dispatch_table; /* of copyreg */
+    PyObject *make_instance;  /* of fast_map._instances */
 
     /* Python functions of fast_map._errors. */
     PyObject *pack_exception;
@@ -41,6 +56,7 @@ struct fm_state {
 
     /* Strings that were keys of dicts lately, or NULL; with the GIL. codec_native_read.c */
     PyObject *keys[FM_STATE_KEYS];
+    struct fm_class classes[FM_CLASSES];
 
     /* Python functions of fast_map._worker. */
     PyObject *set_up_worker;

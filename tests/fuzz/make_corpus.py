@@ -7,15 +7,26 @@ break at.
 import pickle
 import struct
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import codec_harness
+
+
+class Unknown:
+    """Nothing has that name where the fuzzer decodes it."""
+
+    def __init__(self):
+        self.number = 1
+        self.parts = ["text", ModuleSpec("name", None)]
+
 
 VALUES = [
     *(None, True, False, 0, -1, 2**63 - 1, 2**64, -(2**200), 1.5, float("nan"), 1j),
     *("", "ascii", "naïve", "Ωmega", "🙂 wide", b"", b"bytes", b"x" * 300, "y" * 300),
     *((), [], {}, (1, (2.5, ("three",))), [None, True, b"4", ["五"]], {"key": [1], 2: {"🙂": ()}}),
     [[[[[[[[0]]]]]]]],
+    *(Unknown(), ModuleSpec("name", None, origin="naïve"), {"a": ModuleSpec("b", None)}),
     *({1, 2}, bytearray(b"mutable" * 20), Path("/tmp")),
     [pickle.PickleBuffer(b"read-only"), pickle.PickleBuffer(bytearray(b"writable" * 9))],
     pickle.PickleBuffer(bytearray(b"large enough to be lent" * 3000)),

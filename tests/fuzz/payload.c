@@ -21,20 +21,34 @@ struct stand_in {
     bool owned;
 };
 
+/* Instead of making an instance of a class that damaged bytes name. */
+static PyObject *
+hand_back(PyObject *module, PyObject *arguments)
+{
+    (void)module;
+    return Py_NewRef(arguments);
+}
+
+static PyMethodDef hand_back_method = {"hand_back", hand_back, METH_VARARGS, NULL};
+
 int
 payload_state_init(struct fm_state *state, PyObject *loads)
 {
     PyObject *pickle = PyImport_ImportModule("pickle");
+    PyObject *copyreg = PyImport_ImportModule("copyreg");
     *state = (struct fm_state){0};
-    if (pickle == NULL) {
+    if (pickle == NULL || copyreg == NULL) {
         return -1;
     }
+    state->dispatch_table = PyObject_GetAttrString(copyreg, "dispatch_table");
+    state->make_instance = PyCFunction_New(&hand_back_method, NULL);
     state->pickle_dumps = PyObject_GetAttrString(pickle, "dumps");
     state->pickle_loads = Py_NewRef(loads);
     state->dumps_keywords = Py_BuildValue("(ss)", "protocol", "buffer_callback");
     state->loads_keywords = Py_BuildValue("(s)", "buffers");
     state->protocol = PyLong_FromLong(5);
     state->view_type = (PyTypeObject *)PyType_FromSpec(&fm_view_spec);
+    Py_DECREF(copyreg);
     Py_DECREF(pickle);
     return PyErr_Occurred() ? -1 : 0;
 }
@@ -48,9 +62,9 @@ payload_state_fini(struct fm_state *state)
     Py_CLEAR(state->loads_keywords);
     Py_CLEAR(state->protocol);
     Py_CLEAR(state->view_type);
-    for (size_t i = 0; i < FM_STATE_KEYS; i++) {
-        Py_CLEAR(state->keys[i]);
-    }
+    Py_CLEAR(state->dispatch_table);
+    Py_CLEAR(state->make_instance);
+    fm_codec_forget(state);
 }
 
 /* The last reference to the engine goes when nothing uses the block any more. (The real one of
