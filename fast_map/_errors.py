@@ -19,6 +19,9 @@ from typing import Any
 _SEND_ARGUMENT, _READ_ARGUMENT, _CALL, _SEND_RESULT, _INITIALIZE = range(5)
 
 
+# The signals that faulthandler explains.
+_FAULTS = (_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGABRT, _signal.SIGFPE, _signal.SIGILL)
+
 # How faulthandler names the calls that lead from an event loop to its callbacks.
 _LOOP_CALLS = (" in run_forever", " in _run_once", " in _run")
 
@@ -55,6 +58,8 @@ class WorkerCrashed(BrokenExecutor):
             how = f"was killed by {_signal_name(self.signal)}"
             if self.signal == _signal.SIGKILL:
                 how += " (by somebody, or by the kernel for want of memory)"
+            elif self.signal in _FAULTS:
+                how += " (a fault in C code: python -X faulthandler shows where)"
         elif self.exitcode is not None:
             how = f"exited with status {self.exitcode}"
         else:
@@ -219,7 +224,7 @@ def _name_initializer(index: int) -> str:
 
 
 def _name_call(index: int, subject: object) -> str:
-    return f"fast_map: raised by fn for item {index}, {_repr(subject)}"
+    return f"fast_map: raised by the call for item {index}, {_repr(subject)}"
 
 
 def _attribute(
@@ -305,7 +310,7 @@ def _explain_encoding(error: BaseException, what: str, subject: object) -> BaseE
     if not isinstance(error, Exception) or isinstance(error, MemoryError):
         return error
     kind = type(subject)
-    remedy = ""
+    remedy = "; with procs_limit=0, threads only, nothing is pickled"
     if hasattr(kind, "__await__"):
         remedy = "; an fn whose calls are to be awaited must be a coroutine function (async def)"
     explained = pickle.PicklingError(

@@ -129,6 +129,7 @@ def test_a_worker_that_dies_of_a_signal_is_told_with_its_name(kind, name):
     assert type(error) is WorkerCrashed
     assert (error.signal, error.items) == (number, (2,))
     assert name in str(error)
+    assert ("faulthandler" in str(error)) == (name in ("SIGSEGV", "SIGABRT", "SIGBUS"))
 
 
 def test_a_crash_in_the_midst_of_many_items():

@@ -42,6 +42,7 @@ def test_a_result_that_cannot_be_pickled_is_the_error_of_its_item(value):
     assert results == [0, 1]
     assert type(error) is pickle.PicklingError
     assert type(value).__name__ in str(error)
+    assert "procs_limit=0" in str(error)
     assert error.seq_index == 2
 
 
