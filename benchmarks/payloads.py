@@ -6,6 +6,7 @@ python benchmarks/payloads.py [--quick]
 import mmap
 import time
 from functools import lru_cache
+from itertools import cycle, islice
 from typing import Any
 
 import numpy
@@ -18,6 +19,7 @@ from runner import Entry, Group, Plot, Question, grid, pick, run_question
 MIB = 1 << 20
 COPY = "ideal: warm memcpy"
 PARTS = 4  # arrays in a list
+DIFFERENT = 64
 PANELS = {
     "results, bytes": ("results", "bytes"),
     "arguments, bytes": ("arguments", "bytes"),
@@ -28,7 +30,6 @@ PANELS = {
 }
 
 
-@lru_cache(maxsize=1)
 def make_payload(kind: str, size: int) -> Any:
     if kind == "bytes":
         return bytes(size)
@@ -37,16 +38,24 @@ def make_payload(kind: str, size: int) -> Any:
     return [numpy.ones(size // PARTS, numpy.uint8) for _ in range(PARTS)]
 
 
-def return_payload(what: tuple[str, int]) -> Any:
-    return make_payload(*what)
+@lru_cache(maxsize=1)
+def make_payloads(kind: str, size: int) -> list[Any]:
+    """Different objects: pickle writes what is in a chunk of items twice but once."""
+    return [make_payload(kind, size) for _ in range(DIFFERENT if size < MIB else 1)]
+
+
+def return_payload(what: tuple[str, int, int]) -> Any:
+    kind, size, number = what
+    payloads = make_payloads(kind, size)
+    return payloads[number % len(payloads)]
 
 
 def make_task(direction: str, kind: str, size: int, count: int) -> Task:
     """The payload exists before the time runs, in the workers by inheritance where they fork."""
-    payload = make_payload(kind, size)
+    payloads = make_payloads(kind, size)
     if direction == "results":
-        return Task(return_payload, lambda: [(kind, size)] * count, count)
-    return Task(len, lambda: (payload for _ in range(count)), count)
+        return Task(return_payload, lambda: [(kind, size, i) for i in range(count)], count)
+    return Task(len, lambda: islice(cycle(payloads), count), count)
 
 
 def time_copy(size: int, count: int) -> float:

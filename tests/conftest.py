@@ -1,4 +1,4 @@
-"""A hard time limit for every test, a look for processes left behind, event loops, the codec alone."""
+"""What all tests share: a hard time limit, a look for processes left behind, some fixtures."""
 
 import asyncio
 import importlib.util

@@ -1,4 +1,4 @@
-"""Instances of plain classes have a format of their own; of what comes out that is not to be seen."""
+"""Instances of plain classes have a format of their own, which is not to be seen in what comes out."""
 
 import abc
 import copyreg
@@ -15,7 +15,6 @@ from support import drain, identity, time_limit
 from values import Plain, same
 
 from fast_map import fast_map
-
 
 pytestmark = time_limit(120)  # the first tests also wait for the build
 
