@@ -1,4 +1,4 @@
-"""Instances of plain classes have a format of their own, which is not to be seen in what comes out."""
+"""Plain instances have a format of their own, and come out as if they had been pickled."""
 
 import abc
 import copyreg
