@@ -93,11 +93,13 @@ fm_pool_set_active_locked(struct fm_pool *pool, unsigned active)
     fm_store_relaxed(&pool->self->active, active);
 }
 
-void
+int64_t
 fm_pool_note_cpu(struct fm_pool *pool)
 {
     struct fm_stats *stats = &pool->roster->stats[pool->worker];
-    fm_store_relaxed(&stats->cpu, pool->cpu_before + (uint64_t)fm_clock_process_cpu());
+    int64_t cpu = fm_clock_process_cpu();
+    fm_store_relaxed(&stats->cpu, pool->cpu_before + (uint64_t)cpu);
+    return cpu;
 }
 
 static void

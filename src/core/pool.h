@@ -129,8 +129,8 @@ struct fm_pool {
  * child, that never happens. */
 int fm_pool_init(struct fm_pool *pool);
 
-/* Writes down how much CPU time the process has used until now. Not in a local pool. */
-void fm_pool_note_cpu(struct fm_pool *pool);
+/* How much CPU time the process has used until now; also writes it down. Not in a local pool. */
+int64_t fm_pool_note_cpu(struct fm_pool *pool);
 
 /* Local, when nobody is present any more. */
 void fm_pool_fini(struct fm_pool *pool);
@@ -149,8 +149,8 @@ void fm_pool_await_empty(struct fm_pool *pool, int64_t timeout_ns);
  * and the address space allow; how many that were. */
 unsigned fm_pool_add_threads(struct fm_pool *pool, unsigned count);
 
-/* Supervisor: what growth.h wants to know. False while some thread is idle, and no growth could
- * help. */
+/* Supervisor: what growth.h wants to know, which a worker process also notes as its CPU time. False
+ * while some thread is idle, and no growth could help. */
 bool fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample);
 
 /* The process has run as many items as it may, or reserved them in vain. */

@@ -118,8 +118,15 @@ fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample)
     sample->waiting = waiting;
     sample->room = room < allowed ? room : allowed;
     sample->time = fm_clock_now();
-    sample->cpu = idle || sample->room == 0 ? 0 : fm_clock_process_cpu();
-    sample->others_cpu = pool->local && sample->cpu > 0 ? sample->cpu - measure_cpu(pool) : 0;
+    /* Reading it takes the longer, the more threads there are. */
+    if (!pool->local) {
+        sample->cpu = fm_pool_note_cpu(pool);
+        sample->others_cpu = 0;
+    } else {
+        bool may_grow = !idle && sample->room > 0;
+        sample->cpu = may_grow ? fm_clock_process_cpu() : 0;
+        sample->others_cpu = may_grow ? sample->cpu - measure_cpu(pool) : 0;
+    }
     return !idle;
 }
 

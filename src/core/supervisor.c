@@ -33,7 +33,7 @@ struct supervisor {
 static _Noreturn void
 leave(struct fm_pool *pool, int status)
 {
-    fm_pool_note_cpu(pool);
+    (void)fm_pool_note_cpu(pool);
     pool->hooks.leave(pool->hooks.context, status);
     struct pollfd parent = {.fd = pool->parent_pidfd, .events = POLLIN};
     (void)poll(&parent, 1, FM_LEAVE_GRACE_MS);
@@ -173,9 +173,6 @@ look(struct supervisor *supervisor)
     struct fm_growth_sample sample;
     unsigned added = 0;
     give_back_reserved(supervisor);
-    if (!pool->local) {
-        fm_pool_note_cpu(pool);
-    }
     if (pool->task_timeout > 0) {
         end_overdue(pool);
     }

@@ -26,7 +26,7 @@
 static _Noreturn void
 leave(struct fm_worker *worker, int status)
 {
-    fm_pool_note_cpu(&worker->pool);
+    (void)fm_pool_note_cpu(&worker->pool);
     PyObject *done = PyObject_CallNoArgs(worker->job->state->flush_output);
     if (done == NULL) {
         PyErr_Clear();
