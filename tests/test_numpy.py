@@ -56,6 +56,64 @@ def test_every_layout_survives():
         assert_equal(result, array)
 
 
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        numpy.arange(24.0).reshape(2, 3, 4),
+        numpy.asfortranarray(numpy.arange(24, dtype="i2").reshape(4, 6)),
+        numpy.zeros((0, 3), dtype="?"),
+        numpy.array(1 + 2j),
+        numpy.zeros(5, dtype=numpy.longlong),
+        numpy.ones(MIB // 16, dtype="u1"),
+        read_only(numpy.arange(5)),
+    ],
+    ids=lambda array: f"{array.dtype}-{array.shape}",
+)
+def test_a_small_one_needs_no_pickle(array):
+    it = fast_map(identity, [array])
+    (result,) = it
+    assert it.stats().result_bytes == 4 + 8 * array.ndim + array.nbytes
+    assert_equal(result, array)
+    flags = ("c_contiguous", "f_contiguous", "writeable", "aligned")
+    assert [getattr(result.flags, name) for name in flags] == [
+        getattr(array.flags, name) for name in flags
+    ]
+    assert result.dtype.char == array.dtype.char
+
+
+class Labelled(numpy.ndarray):
+    pass
+
+
+def with_metadata(array):
+    return array.astype(numpy.dtype(array.dtype, metadata={"unit": "m"}))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        numpy.arange(5).view(Labelled),
+        with_metadata(numpy.arange(5)),
+        numpy.arange(5, dtype=">i4"),
+        numpy.arange(10)[::2],
+        numpy.array([1, "a"], dtype=object),
+        numpy.zeros((1,) * 12),
+    ],
+    ids=["subclass", "metadata", "swapped", "strided", "objects", "many dimensions"],
+)
+def test_what_is_more_than_its_numbers_is_pickled(array):
+    it = fast_map(identity, [array])
+    (result,) = it
+    assert it.stats().result_bytes > 4 + 8 * array.ndim + array.nbytes
+    assert_equal(result, array)
+    assert result.dtype.metadata == array.dtype.metadata
+
+
 @pytest.mark.parametrize("size", [8, 800, 80_000, 8 * MIB])
 def test_an_array_may_be_written_to_on_both_sides(size):
     def increase(array):

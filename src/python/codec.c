@@ -191,6 +191,9 @@ fm_codec_encode(struct fm_state *state, struct fm_engine *engine, uint64_t item,
         Py_complex number = PyComplex_AsCComplex(object);
         return encode_bytes(engine, item, FM_TAG_COMPLEX, &number, sizeof number, value);
     }
+    if (fm_array_check(state, object)) {
+        return fm_array_encode(state, engine, item, object, value);
+    }
     return encode_container(state, engine, item, FM_TAG_INSTANCE, object, value);
 }
 
@@ -242,6 +245,8 @@ decode_sized(struct fm_state *state, enum fm_tag tag, const void *bytes, uint64_
     case FM_TAG_DICT:
     case FM_TAG_INSTANCE:
         return fm_native_read(state, tag, bytes, size);
+    case FM_TAG_ARRAY:
+        return fm_array_decode(state, bytes, size);
     case FM_TAG_PICKLE:
         return fm_pickle_decode(state, bytes, size);
     default:
@@ -287,4 +292,6 @@ fm_codec_forget(struct fm_state *state)
         Py_CLEAR(state->classes[i].module);
         Py_CLEAR(state->classes[i].name);
     }
+    Py_CLEAR(state->ndarray);
+    Py_CLEAR(state->dtypes);
 }

@@ -1,7 +1,7 @@
 /* Objects to payloads and back.
  *
- * None, bool, int, float, complex, str and bytes, and small tuples, lists, dicts and plain instances
- * (codec_instance.c) of these, have a format of their own; everything else is pickled (protocol 5,
+ * None, bool, int, float, complex, str and bytes, small tuples, lists, dicts and plain instances
+ * (codec_instance.c) of these, and small numpy arrays, have a format of their own; everything else is pickled (protocol 5,
  * large buffers out of band). Only exact types take the short way, so that a subclass keeps its type. One item is one payload: what
  * was aliased within an item is aliased after it, and nothing is shared between items.
  *
@@ -39,7 +39,7 @@ enum fm_encode_result fm_codec_encode(struct fm_state *state, struct fm_engine *
 PyObject *fm_codec_decode(struct fm_state *state, struct fm_engine *engine, struct fm_value *value,
                           bool owns_block, PyObject **root);
 
-/* Lets go of what has been kept to be quicker: `keys` and `classes` of the state. */
+/* Lets go of what has been kept to be quicker: the last fields of the state. */
 void fm_codec_forget(struct fm_state *state);
 
 /* The GIL is released while a copy of this size or more is made. */
@@ -64,6 +64,7 @@ enum fm_tag {
     FM_TAG_LIST,
     FM_TAG_DICT,
     FM_TAG_INSTANCE, /* of a class with nothing but a __dict__ */
+    FM_TAG_ARRAY,    /* of numpy */
     FM_TAG_PICKLE,
     FM_TAG_PICKLE_WITH_BUFFERS,
     FM_TAG_REFERENCE /* the object itself; reference.h */
@@ -114,6 +115,15 @@ PyObject *fm_native_read_string(enum fm_tag tag, const void *bytes, size_t size)
 const struct fm_class *fm_instance_class(struct fm_state *state, PyObject *object);
 PyObject *fm_instance_dict(PyObject *object);
 PyObject *fm_instance_new(struct fm_state *state, PyObject *module, PyObject *name);
+
+/* codec_array.c. Whether it is an array, and its way, by pickle if need be. */
+bool fm_array_check(struct fm_state *state, PyObject *object);
+enum fm_encode_result fm_array_encode(struct fm_state *state, struct fm_engine *engine,
+                                      uint64_t item, PyObject *array, struct fm_value *value);
+PyObject *fm_array_decode(struct fm_state *state, const void *bytes, uint64_t size);
+
+/* Up to this size arrays are sent without pickle; it is what codec_pickle.c copies, too. */
+#define FM_ARRAY_MOST ((Py_ssize_t)1 << 16)
 
 /* codec_pickle.c */
 enum fm_encode_result fm_pickle_encode(struct fm_state *state, struct fm_engine *engine,

@@ -17,7 +17,7 @@
 #include <string.h>
 
 /* Up to here a copy is cheaper than an object that keeps a block. */
-#define COPIED_MOST ((uint64_t)1 << 16)
+#define COPIED_MOST ((uint64_t)FM_ARRAY_MOST)
 
 struct header {
     uint64_t buffers;

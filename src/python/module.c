@@ -117,6 +117,7 @@ static const struct import imports[] = {
     IMPORT("pickle", "loads", pickle_loads),
     IMPORT("copyreg", "dispatch_table", dispatch_table),
     IMPORT("fast_map._instances", "make_instance", make_instance),
+    IMPORT("fast_map._arrays", "load_arrays", load_arrays),
     IMPORT("fast_map._errors", "pack_exception", pack_exception),
     IMPORT("fast_map._errors", "unpack_exception", unpack_exception),
     IMPORT("fast_map._errors", "keep_exception", keep_exception),

@@ -1,5 +1,5 @@
-/* What the extension module holds per interpreter. Everything here but `keys` and `classes` is set
- * once, when the module is executed, and read with the GIL. */
+/* What the extension module holds per interpreter. What is not said to be kept here is set once, when
+ * the module is executed; all is read with the GIL. */
 #ifndef FM_STATE_H
 #define FM_STATE_H
 
@@ -35,6 +35,7 @@ struct fm_state {
 
     PyObject *dispatch_table; /* of copyreg */
     PyObject *make_instance;  /* of fast_map._instances */
+    PyObject *load_arrays;    /* of fast_map._arrays */
 
     /* Python functions of fast_map._errors. */
     PyObject *pack_exception;
@@ -54,10 +55,6 @@ struct fm_state {
 
     PyObject *make_stats; /* of fast_map._stats */
 
-    /* Strings that were keys of dicts lately, or NULL; with the GIL. codec_native_read.c */
-    PyObject *keys[FM_STATE_KEYS];
-    struct fm_class classes[FM_CLASSES];
-
     /* Python functions of fast_map._worker. */
     PyObject *set_up_worker;
     PyObject *set_up_thread;
@@ -66,6 +63,14 @@ struct fm_state {
     PyObject *prepare_stack_dump;
     PyObject *prepare_workers;
     PyObject *flush_output;
+
+    /* Kept by the codec, with the GIL: strings that were keys of dicts lately, or NULL; what is known
+     * of classes; and numpy's type of arrays with some of its dtypes (a tuple), NULL before the first
+     * array. */
+    PyObject *keys[FM_STATE_KEYS];
+    struct fm_class classes[FM_CLASSES];
+    PyObject *ndarray;
+    PyObject *dtypes;
 };
 
 struct fm_state *fm_state_of_module(PyObject *module);

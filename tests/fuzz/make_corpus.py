@@ -32,6 +32,10 @@ VALUES = [
     pickle.PickleBuffer(bytearray(b"large enough to be lent" * 3000)),
 ]
 
+# Of two dimensions; there is no numpy where the fuzzer decodes it.
+ARRAY_TAG = codec_harness.encode(Unknown())[0] + 1
+ARRAY = struct.pack("<BBBBqq", 1, 3, 2, 0, 2, 3) + b"matter"
+
 # The flags of fuzz_decoder.c.
 WAYS = range(8)
 
@@ -47,8 +51,8 @@ def dictionary():
 def main(folder):
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
-    for number, value in enumerate(VALUES):
-        tag, payload = codec_harness.encode(value)
+    payloads = [*map(codec_harness.encode, VALUES), (ARRAY_TAG, ARRAY)]
+    for number, (tag, payload) in enumerate(payloads):
         for way in WAYS:
             (corpus / f"{number}-{way}").write_bytes(bytes([tag, way]) + payload)
     (folder / "dictionary").write_text(dictionary())

@@ -21,7 +21,7 @@ struct stand_in {
     bool owned;
 };
 
-/* Instead of making an instance of a class that damaged bytes name. */
+/* Instead of making an instance of a class that damaged bytes name, and instead of numpy. */
 static PyObject *
 hand_back(PyObject *module, PyObject *arguments)
 {
@@ -30,6 +30,13 @@ hand_back(PyObject *module, PyObject *arguments)
 }
 
 static PyMethodDef hand_back_method = {"hand_back", hand_back, METH_VARARGS, NULL};
+
+static void
+stand_in_for_numpy(struct fm_state *state)
+{
+    state->ndarray = PyCFunction_New(&hand_back_method, NULL);
+    state->dtypes = PyTuple_Pack(2, Py_None, Py_None);
+}
 
 int
 payload_state_init(struct fm_state *state, PyObject *loads)
@@ -42,6 +49,7 @@ payload_state_init(struct fm_state *state, PyObject *loads)
     }
     state->dispatch_table = PyObject_GetAttrString(copyreg, "dispatch_table");
     state->make_instance = PyCFunction_New(&hand_back_method, NULL);
+    stand_in_for_numpy(state);
     state->pickle_dumps = PyObject_GetAttrString(pickle, "dumps");
     state->pickle_loads = Py_NewRef(loads);
     state->dumps_keywords = Py_BuildValue("(ss)", "protocol", "buffer_callback");
