@@ -1,5 +1,6 @@
 """Helpers of the tests: memory that workers share, what a process holds, scripts run apart."""
 
+import asyncio
 import faulthandler
 import gc
 import mmap
@@ -137,6 +138,16 @@ class RunLog:
 
 def identity(value):
     return value
+
+
+def nap(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+async def nap_in_a_loop(seconds):
+    await asyncio.sleep(seconds)
+    return seconds
 
 
 def die(how):

@@ -5,20 +5,9 @@ import time
 
 import pytest
 from event_loops import collect
-from support import leaves_nothing
+from support import leaves_nothing, nap, nap_in_a_loop
 
 from fast_map import fast_map
-
-
-def nap(seconds):
-    time.sleep(seconds)
-    return seconds
-
-
-async def nap_in_a_loop(seconds):
-    await asyncio.sleep(seconds)
-    return seconds
-
 
 KINDS = {
     "unordered": (nap, {"ordered": False, "threads_limit": 6}),

@@ -1,23 +1,12 @@
 """stats(): counts that add up, times that fit the clock, and a verdict that a user can follow."""
 
-import asyncio
 import os
 import time
 
 import pytest
-from support import identity
+from support import identity, nap, nap_in_a_loop
 
 from fast_map import Stats, WorkerCrashed, fast_map
-
-
-def nap(seconds):
-    time.sleep(seconds)
-    return seconds
-
-
-async def nap_in_a_loop(seconds):
-    await asyncio.sleep(seconds)
-    return seconds
 
 
 def burn(seconds):
