@@ -58,19 +58,27 @@ fm_moderation_init(struct fm_moderation *moderation)
     *moderation = (struct fm_moderation){.time = fm_clock_now(), .gap = 1};
 }
 
+static uint64_t
+work_out_gap(const struct fm_moderation *moderation, uint64_t passed, int64_t elapsed)
+{
+    if (moderation->held_off > 0 || elapsed <= 0) {
+        return 1;
+    }
+    uint64_t gap = passed * (uint64_t)FM_MODERATION_DELAY / (uint64_t)elapsed;
+    /* At most twice the last gap, so that one burst does not teach patience. */
+    return gap > 2 * moderation->gap ? 2 * moderation->gap : gap;
+}
+
 void
 fm_moderation_update(struct fm_moderation *moderation, uint64_t position, uint64_t most)
 {
     int64_t now = fm_clock_now();
-    int64_t elapsed = now - moderation->time;
     uint64_t passed = position - moderation->position;
-    uint64_t gap = 1;
-    if (elapsed > 0) {
-        gap = passed * (uint64_t)FM_MODERATION_DELAY / (uint64_t)elapsed;
-    }
-    /* At most twice the last gap, so that one burst does not teach patience. */
-    if (gap > 2 * moderation->gap) {
-        gap = 2 * moderation->gap;
+    uint64_t gap = work_out_gap(moderation, passed, now - moderation->time);
+    if (moderation->held_off > 0) {
+        moderation->held_off--;
+    } else if (moderation->gap > 1) {
+        moderation->failures = 0;
     }
     moderation->gap = gap < 1 ? 1 : gap > most ? most : gap;
     moderation->position = position;
@@ -78,7 +86,14 @@ fm_moderation_update(struct fm_moderation *moderation, uint64_t position, uint64
 }
 
 void
-fm_moderation_reset(struct fm_moderation *moderation)
+fm_moderation_fail(struct fm_moderation *moderation)
 {
+    if (moderation->gap == 1) {
+        return;
+    }
     moderation->gap = 1;
+    moderation->held_off = 1U << moderation->failures;
+    if (moderation->failures < FM_MODERATION_FAILURES) {
+        moderation->failures++;
+    }
 }

@@ -55,12 +55,19 @@ bool fm_doorbell_answer(struct fm_doorbell *bell, uint64_t wanted);
 void fm_doorbell_ring(struct fm_doorbell *bell);
 
 /* Interrupt moderation, private to the waiter. Where positions pass quickly it is cheaper to be
- * woken for the n-th next than for each; where they pass slowly each is worth a wake. */
+ * woken for the n-th next than for each; where they pass slowly each is worth a wake. Where each is
+ * only brought about by the one before it, as in a conversation, waiting for two takes the whole
+ * delay: such attempts get rarer with every one that fails. */
 struct fm_moderation {
     uint64_t position; /* where the last wait ended */
     int64_t time;      /* and when */
     uint64_t gap;      /* how many positions to let pass, 1 for none */
+    unsigned failures; /* in a row, up to FM_MODERATION_FAILURES */
+    unsigned held_off; /* waits before the next attempt */
 };
+
+/* After so many failures every 64th wait is an attempt. */
+#define FM_MODERATION_FAILURES 6
 
 /* How long a moderated wait may keep a position that is ready from its waiter. */
 #define FM_MODERATION_DELAY (200 * FM_MICROSECOND)
@@ -70,7 +77,8 @@ void fm_moderation_init(struct fm_moderation *moderation);
 /* A wait has ended with the waiter at `position`: works out the next gap, from 1 to `most`. */
 void fm_moderation_update(struct fm_moderation *moderation, uint64_t position, uint64_t most);
 
-/* A moderated wait ran into its delay: the next one is for the very next position. */
-void fm_moderation_reset(struct fm_moderation *moderation);
+/* A moderated wait ran into its delay before two positions had passed: the next ones are for the very
+ * next position. */
+void fm_moderation_fail(struct fm_moderation *moderation);
 
 #endif

@@ -218,8 +218,8 @@ lead_wait(struct fm_pool_thread *thread, bool rejected)
         sleep_as_leader(thread, ticket, timeout, look_what_is_missing(shared, limit, rejected));
     }
     fm_slots_end_await_room(pool->slots);
-    if (!changed && fm_slots_limit(pool->slots) == limit) {
-        fm_moderation_reset(&pool->moderation);
+    if (!changed && fm_slots_limit(pool->slots) < limit + 2) {
+        fm_moderation_fail(&pool->moderation);
     }
 }
 

@@ -53,8 +53,9 @@ sleep_in_order(struct fm_consumer *self, int64_t left)
     }
     int64_t timeout = awaited > item ? FM_MODERATION_DELAY : FM_DOORBELL_SLICE;
     int result = fm_doorbell_wait(bell, ticket, timeout < left ? timeout : left);
-    if (result == -ETIMEDOUT && awaited > item && !fm_slots_is_done(slots, item)) {
-        fm_moderation_reset(&self->moderation);
+    bool two = fm_slots_is_done(slots, item) && fm_slots_is_done(slots, item + 1);
+    if (result == -ETIMEDOUT && awaited > item && !two) {
+        fm_moderation_fail(&self->moderation);
     }
 }
 
@@ -72,7 +73,7 @@ sleep_for_any(struct fm_consumer *self, int64_t left)
     int64_t timeout = moderate ? FM_MODERATION_DELAY : FM_DOORBELL_SLICE;
     (void)fm_doorbell_wait(bell, ticket, timeout < left ? timeout : left);
     if (moderate && !is_ready(self)) {
-        fm_moderation_reset(&self->moderation);
+        fm_moderation_fail(&self->moderation);
     }
 }
 

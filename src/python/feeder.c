@@ -94,7 +94,7 @@ wait_for_room(struct feeder *feeder)
     }
     fm_slots_end_await_room(slots);
     if (fm_slots_room(slots, feeder->published) == 0) {
-        fm_moderation_reset(&feeder->moderation);
+        fm_moderation_fail(&feeder->moderation);
     }
 }
 

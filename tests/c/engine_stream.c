@@ -152,7 +152,7 @@ await_result(struct engine *engine, uint64_t item)
     }
     int result = fm_doorbell_wait(bell, ticket, last > item ? FM_MODERATION_DELAY : FM_FOREVER);
     if (result != 0 && last > item) {
-        fm_moderation_reset(&engine->moderation);
+        fm_moderation_fail(&engine->moderation);
     }
     fm_moderation_update(&engine->moderation, item, 64);
 }

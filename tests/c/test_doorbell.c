@@ -90,8 +90,47 @@ check_moderation(void)
     CHECK_EQUAL(gap_after(&moderation, 100, 0), 1);
     CHECK_EQUAL(gap_after(&moderation, 100, FM_MICROSECOND), 2);
     CHECK_EQUAL(gap_after(&moderation, 100, FM_MICROSECOND), 4);
-    fm_moderation_reset(&moderation);
+    fm_moderation_fail(&moderation);
     CHECK_EQUAL(moderation.gap, 1);
+    fake_now = -1;
+}
+
+/* The waits of a conversation, of which each attempt to wait for two takes the whole delay: how many
+ * of them there are. */
+static unsigned
+count_attempts(struct fm_moderation *moderation, unsigned waits)
+{
+    unsigned attempts = 0;
+    for (unsigned i = 0; i < waits; i++) {
+        bool moderated = moderation->gap > 1;
+        if (moderated) {
+            fm_moderation_fail(moderation);
+        }
+        attempts += moderated;
+        (void)gap_after(moderation, 1, moderated ? FM_MODERATION_DELAY : FM_MODERATION_DELAY / 10);
+    }
+    return attempts;
+}
+
+static void
+check_conversation(void)
+{
+    struct fm_moderation moderation;
+    fake_now = FM_SECOND;
+    fm_moderation_init(&moderation);
+    unsigned attempts = count_attempts(&moderation, 200);
+    CHECK(attempts > 5 && attempts < 12);
+    attempts = count_attempts(&moderation, 6500);
+    CHECK(attempts > 90 && attempts < 105);
+    /* A stream again: the next attempt succeeds, and all is forgotten. */
+    for (unsigned i = 0; i < 200; i++) {
+        (void)gap_after(&moderation, 10, FM_MODERATION_DELAY);
+    }
+    CHECK_EQUAL(moderation.gap, 10);
+    CHECK_EQUAL(moderation.failures, 0);
+    fm_moderation_fail(&moderation);
+    CHECK_EQUAL(gap_after(&moderation, 1, FM_MODERATION_DELAY / 10), 1);
+    CHECK_EQUAL(gap_after(&moderation, 1, FM_MODERATION_DELAY / 10), 2);
     fake_now = -1;
 }
 
@@ -279,6 +318,7 @@ main(void)
     check_wait_ends(FM_FOREVER, FM_DOORBELL_SLICE);
     check_wait_ends(FM_SECOND, FM_DOORBELL_SLICE);
     check_moderation();
+    check_conversation();
     run_races(false);
     run_races(true);
     return 0;
