@@ -2,7 +2,7 @@
 
     python benchmarks/run_all.py [--quick | --full] [--output FOLDER]
 
-About 40 minutes, 4 with --quick, two hours with --full, on a machine that does nothing else.
+About 50 minutes, 4 with --quick, two hours with --full, on a machine that does nothing else.
 """
 
 import argparse
