@@ -23,6 +23,7 @@ QUESTIONS = (
     "startup",
     "latency",
     "blocking",
+    "threads_limit",
     "mixed",
     "cpu_only",
     "uneven",
