@@ -107,8 +107,10 @@ fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample)
     uint64_t waiting = fm_slots_waiting(pool->slots);
     uint64_t share = fm_roster_share(pool->roster, waiting);
     (void)pthread_mutex_lock(&pool->lock);
-    bool idle = pool->led || pool->parked != NULL || fm_load_relaxed(&pool->self->solo);
     unsigned threads = pool->threads;
+    /* A local pool's first thread is its maker's to start. */
+    bool idle = threads == 0 || pool->led || pool->parked != NULL
+                || fm_load_relaxed(&pool->self->solo);
     uint64_t room = share > pool->active ? share - pool->active : 0;
     uint64_t allowed = pool->threads_limit > threads ? pool->threads_limit - threads : 0;
     sample->active = pool->active;
