@@ -109,9 +109,11 @@ PyObject *fm_native_read(struct fm_state *state, enum fm_tag tag, const uint8_t 
 enum fm_tag fm_native_string_tag(PyObject *string);
 PyObject *fm_native_read_string(enum fm_tag tag, const void *bytes, size_t size);
 
-/* codec_instance.c. The class of an instance that a stream may hold, NULL of others; its __dict__, a
- * new reference, or NULL; and one that is still empty, NULL if that is not so simple. None of them
- * sets an exception, but for MemoryError from the last. */
+/* codec_instance.c. Whether an object can be the name of a class or an attribute in a stream; the class
+ * of an instance that a stream may hold, NULL of others; its __dict__, a new reference, or NULL; and
+ * one that is still empty, NULL if that is not so simple. None of them sets an exception, but for
+ * MemoryError from the last. */
+bool fm_instance_is_name(PyObject *object);
 const struct fm_class *fm_instance_class(struct fm_state *state, PyObject *object);
 PyObject *fm_instance_dict(PyObject *object);
 PyObject *fm_instance_new(struct fm_state *state, PyObject *module, PyObject *name);

@@ -27,17 +27,17 @@ load(struct fm_state *state)
     if (state->ndarray != NULL) {
         return 0;
     }
+    PyObject *ndarray;
+    PyObject *dtypes;
     PyObject *loaded = PyObject_CallNoArgs(state->load_arrays);
-    if (loaded == NULL) {
-        return -1;
+    int result = -1;
+    if (loaded != NULL && PyArg_ParseTuple(loaded, "OO!", &ndarray, &PyTuple_Type, &dtypes)) {
+        Py_XSETREF(state->dtypes, Py_NewRef(dtypes));
+        Py_XSETREF(state->ndarray, Py_NewRef(ndarray));
+        result = 0;
     }
-    if (PyTuple_CheckExact(loaded) && PyTuple_GET_SIZE(loaded) == 2
-        && PyTuple_CheckExact(PyTuple_GET_ITEM(loaded, 1))) {
-        Py_XSETREF(state->ndarray, Py_NewRef(PyTuple_GET_ITEM(loaded, 0)));
-        Py_XSETREF(state->dtypes, Py_NewRef(PyTuple_GET_ITEM(loaded, 1)));
-    }
-    Py_DECREF(loaded);
-    return state->ndarray != NULL ? 0 : -1;
+    Py_XDECREF(loaded);
+    return result;
 }
 
 bool

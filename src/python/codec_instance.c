@@ -102,9 +102,8 @@ get_module_name(const PyTypeObject *type)
     return module;
 }
 
-/* Longer names, and those of classes within others, are left to pickle. */
-static bool
-is_name(PyObject *object)
+bool
+fm_instance_is_name(PyObject *object)
 {
     return object != NULL && PyUnicode_CheckExact(object) && fm_compat_is_ready(object)
            && PyUnicode_IS_ASCII(object) && PyUnicode_GET_LENGTH(object) <= FM_NATIVE_KEY_MOST;
@@ -117,7 +116,7 @@ examine(struct fm_class *class, PyTypeObject *type, unsigned version)
     PyObject *module = is_plain(type) ? get_module_name(type) : NULL;
     class->type = type;
     class->version = version;
-    class->plain = is_name(module) && is_name(name);
+    class->plain = fm_instance_is_name(module) && fm_instance_is_name(name);
     Py_XSETREF(class->module, class->plain ? Py_NewRef(module) : NULL);
     Py_XSETREF(class->name, class->plain ? Py_NewRef(name) : NULL);
 }

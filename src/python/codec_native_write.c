@@ -168,9 +168,7 @@ write_dict(struct writer *writer, PyObject *dict, int depth)
 static bool
 is_attribute_name(PyObject *key)
 {
-    return PyUnicode_CheckExact(key) && fm_compat_is_ready(key) && PyUnicode_IS_ASCII(key)
-           && PyUnicode_GET_LENGTH(key) <= FM_NATIVE_KEY_MOST
-           && strncmp(PyUnicode_DATA(key), "__", 2) != 0;
+    return fm_instance_is_name(key) && strncmp(PyUnicode_DATA(key), "__", 2) != 0;
 }
 
 static bool
