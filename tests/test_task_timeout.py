@@ -1,6 +1,7 @@
 """task_timeout ends an item that runs for too long, with its process, and nothing else."""
 
 import collections
+import ctypes
 import os
 import signal
 import threading
@@ -33,13 +34,20 @@ def loop_in_c_with_the_gil():
     sum(range(10**13))
 
 
+def wait_in_c_with_the_gil():
+    mutex = ctypes.create_string_buffer(64)
+    for _ in range(2):
+        ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+
+
 def wait_for_a_lock():
     lock = threading.Lock()
     lock.acquire()
     lock.acquire()
 
 
-STUCK = [sleep_in_python, ignore_sigterm, loop_in_python, loop_in_c_with_the_gil, wait_for_a_lock]
+HOGS = [loop_in_c_with_the_gil, wait_in_c_with_the_gil]
+STUCK = [sleep_in_python, ignore_sigterm, loop_in_python, wait_for_a_lock, *HOGS]
 
 
 @KINDS
@@ -92,16 +100,29 @@ def test_neighbours_in_the_same_process_are_run_again():
     assert 2 in [starts[number] for number in range(20)]
 
 
-def test_an_item_that_hogs_the_gil_is_blamed_and_not_those_that_wait_for_it():
+@pytest.mark.parametrize("hog", HOGS)
+def test_an_item_that_hogs_the_gil_is_blamed_and_not_those_that_wait_for_it(hog):
     def fn(number):
         if number == 5:
             time.sleep(0.1)
-            loop_in_c_with_the_gil()
+            hog()
         time.sleep(0.2)
         return number
 
-    results = list(fast_map(fn, range(10), task_timeout=0.5, return_exceptions=True, procs_limit=1))
+    results = list(fast_map(fn, range(10), task_timeout=1, return_exceptions=True, procs_limit=1))
     assert [n for n, result in enumerate(results) if isinstance(result, TaskTimeout)] == [5]
+
+
+def test_a_thread_of_the_caller_that_hogs_the_gil_does_not_save_late_items():
+    def fn(number):
+        if number == 5:
+            threading.Thread(target=wait_in_c_with_the_gil, daemon=True).start()
+        time.sleep(60 if number == 5 else 0)
+        return number
+
+    results = list(fast_map(fn, range(10), task_timeout=0.5, return_exceptions=True, procs_limit=1))
+    late = [n for n, result in enumerate(results) if isinstance(result, TaskTimeout)]
+    assert 5 in late
 
 
 def test_quick_items_are_not_touched():

@@ -49,6 +49,9 @@ struct fm_pool_thread {
      * read by the supervisor; relaxed, `since` first. */
     fm_atomic_u64 running;
     fm_atomic_u64 since;
+    /* The layer above's, for is_hog. Written once, by the thread before its first item (release), and
+     * read by the supervisor (acquire). */
+    _Atomic(void *) state;
     pid_t tid;                          /* written under lock, before the thread runs an item */
     clockid_t cpu_clock;                /* likewise */
     struct fm_pool_thread *next_thread; /* constant once the thread is in the list */
@@ -60,15 +63,17 @@ struct fm_overdue {
     pid_t tid; /* the thread that is in it; 0 for none */
 };
 
-/* What the pool asks of the layer above; all are called without any lock. */
+/* What the pool asks of the layer above; called without any lock, but for is_hog. */
 struct fm_pool_hooks {
     /* A new thread's work: loops over fm_pool_wait until that says false. */
     void (*run_thread)(void *context, struct fm_pool_thread *thread);
     /* The process is to end: flush what has to be flushed and _exit with that status. Called on the
      * supervisor's thread; if it doesn't end the process soon, the supervisor does. */
     void (*leave)(void *context, int status);
-    /* Whether some thread that runs an item keeps all others from running. With a task_timeout. */
+    /* Whether some thread keeps all others from running, and then, with the pool's lock, whether it
+     * is this one. With a task_timeout. */
     bool (*is_hogged)(void *context);
+    bool (*is_hog)(const struct fm_pool_thread *thread);
     /* Both NULL, unless items are detached from the threads that claimed them: finds an item that
      * has run for too long, if there is one; writes the stack of one that no thread is in. */
     bool (*find_overdue)(void *context, struct fm_overdue *found);
@@ -169,9 +174,11 @@ void fm_pool_stop_growing(struct fm_pool *pool);
 /* Supervisor: some thread would run if it were let. Looks at a few threads only. */
 bool fm_pool_is_runnable(struct fm_pool *pool);
 
-/* Supervisor: a thread whose item has run for longer than the task_timeout at `now`, or NULL. With
- * `runnable_only` threads that sleep don't count. */
-struct fm_pool_thread *fm_pool_find_overdue(struct fm_pool *pool, int64_t now, bool runnable_only);
+/* Supervisor: a thread whose item has run for longer than the task_timeout at `now`, or NULL. */
+struct fm_pool_thread *fm_pool_find_overdue(struct fm_pool *pool, int64_t now);
+
+/* Supervisor: the thread that keeps all others from running, or NULL if that is none of the pool's. */
+struct fm_pool_thread *fm_pool_find_hog(struct fm_pool *pool);
 
 /* With a task_timeout, around each item. */
 static inline void

@@ -163,15 +163,24 @@ is_overdue(const struct fm_pool_thread *thread, int64_t now)
 }
 
 struct fm_pool_thread *
-fm_pool_find_overdue(struct fm_pool *pool, int64_t now, bool runnable_only)
+fm_pool_find_overdue(struct fm_pool *pool, int64_t now)
 {
-    struct fm_pool_thread *thread;
     (void)pthread_mutex_lock(&pool->lock);
-    for (thread = pool->all; thread != NULL; thread = thread->next_thread) {
-        if (is_overdue(thread, now)
-            && (!runnable_only || fm_process_thread_is_runnable(thread->tid))) {
-            break;
-        }
+    struct fm_pool_thread *thread = pool->all;
+    while (thread != NULL && !is_overdue(thread, now)) {
+        thread = thread->next_thread;
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return thread;
+}
+
+struct fm_pool_thread *
+fm_pool_find_hog(struct fm_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    struct fm_pool_thread *thread = pool->all;
+    while (thread != NULL && !pool->hooks.is_hog(thread)) {
+        thread = thread->next_thread;
     }
     (void)pthread_mutex_unlock(&pool->lock);
     return thread;

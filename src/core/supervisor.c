@@ -69,13 +69,16 @@ take_stack(struct fm_pool *pool, const struct fm_overdue *overdue, struct fm_las
 static bool
 find_overdue(struct fm_pool *pool, struct fm_overdue *found)
 {
-    if (fm_pool_find_overdue(pool, fm_clock_now(), false) == NULL) {
+    if (fm_pool_find_overdue(pool, fm_clock_now()) == NULL) {
         return false;
     }
     bool hogged = pool->hooks.is_hogged(pool->hooks.context);
+    struct fm_pool_thread *thread = hogged ? fm_pool_find_hog(pool) : NULL;
     /* That took a while: the item may be done by now, and another one must not pay for it. */
     int64_t now = fm_clock_now();
-    struct fm_pool_thread *thread = fm_pool_find_overdue(pool, now, hogged);
+    if (thread == NULL) {
+        thread = fm_pool_find_overdue(pool, now);
+    }
     found->item = thread != NULL ? fm_load_relaxed(&thread->running) : FM_NO_ITEM;
     if (found->item == FM_NO_ITEM
         || now - (int64_t)fm_load_relaxed(&thread->since) <= pool->task_timeout) {

@@ -106,6 +106,18 @@ fm_compat_new_thread_state(PyInterpreterState *interpreter)
     return PyThreadState_New(interpreter);
 }
 
+/* Whether that thread has the GIL, asked from another one: an answer that lasts only while no other
+ * thread can get it. */
+static inline bool
+fm_compat_has_gil(PyThreadState *state)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return state->_status.active;
+#else
+    return _PyThreadState_UncheckedGet() == state;
+#endif
+}
+
 /* The exception that is set, normalised and with its traceback; it is no longer set. */
 static inline PyObject *
 fm_compat_take_exception(void)

@@ -90,6 +90,14 @@ is_hogged(void *context)
     return fm_load_seq_cst(&worker->gil_probes) == before;
 }
 
+/* Those that wait for the GIL look runnable now and then as well, for they do not wait long at a time. */
+static bool
+is_hog(const struct fm_pool_thread *thread)
+{
+    PyThreadState *state = fm_load_acquire(&thread->state); /* pairs with run_items */
+    return state != NULL && fm_compat_has_gil(state);
+}
+
 static void
 adapt_switch_interval(unsigned threads)
 {
@@ -152,6 +160,7 @@ run_items(struct fm_worker *worker, struct fm_pool_thread *thread, PyThreadState
     uint64_t item;
     bool timed = worker->pool.task_timeout > 0;
     this_thread = thread;
+    fm_store_release(&thread->state, state);
     while (fm_pool_wait(thread, &item)) {
         take_gil(thread, state);
         do {
@@ -204,6 +213,7 @@ set_up_pool(struct fm_worker *worker)
         .run_thread = run_thread,
         .leave = start_farewell,
         .is_hogged = is_hogged,
+        .is_hog = is_hog,
         .context = worker,
     };
     pool->parent_pidfd = engine->parent_pidfd;

@@ -61,6 +61,7 @@ struct engine_options {
     void (*leave)(void *context, int status);
     int64_t task_timeout; /* each thread's stack is "stack" then */
     bool (*is_hogged)(void *context);
+    bool (*is_hog)(const struct fm_pool_thread *thread);
     bool repeats; /* items may run more often than they are retried */
     /* How long a worker lives until it is killed, wherever it is then; 0: nobody kills it. */
     int64_t (*life)(struct engine *engine, unsigned worker, bool is_successor);

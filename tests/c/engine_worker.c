@@ -175,6 +175,7 @@ set_up_pool(struct fm_pool *pool, struct engine_worker *at)
         .run_thread = run_thread,
         .leave = options->leave != NULL ? options->leave : leave_at_once,
         .is_hogged = options->is_hogged != NULL ? options->is_hogged : is_never_hogged,
+        .is_hog = options->is_hog,
         .context = at,
     };
     pool->parent_pidfd = engine->parent_pidfd;

@@ -396,17 +396,29 @@ check_overdue(void)
     struct fm_pool *pool = &bench->pool;
     int64_t start = fm_clock_now();
     pool->task_timeout = FM_SECOND;
-    CHECK(fm_pool_find_overdue(pool, start + 10 * FM_SECOND, false) == NULL);
+    CHECK(fm_pool_find_overdue(pool, start + 10 * FM_SECOND) == NULL);
     fm_pool_note_begin(bench->thread, 5);
-    CHECK(fm_pool_find_overdue(pool, start + FM_SECOND / 2, false) == NULL);
-    CHECK(fm_pool_find_overdue(pool, start + 2 * FM_SECOND, false) == bench->thread);
-    CHECK(fm_pool_find_overdue(pool, start + 2 * FM_SECOND, true) == bench->thread);
-    pid_t self = bench->thread->tid;
-    bench->thread->tid = 0x7ffffff0; /* no thread, and so not runnable */
-    CHECK(fm_pool_find_overdue(pool, start + 2 * FM_SECOND, true) == NULL);
-    bench->thread->tid = self;
+    CHECK(fm_pool_find_overdue(pool, start + FM_SECOND / 2) == NULL);
+    CHECK(fm_pool_find_overdue(pool, start + 2 * FM_SECOND) == bench->thread);
     fm_pool_note_end(bench->thread);
-    CHECK(fm_pool_find_overdue(pool, start + 2 * FM_SECOND, false) == NULL);
+    CHECK(fm_pool_find_overdue(pool, start + 2 * FM_SECOND) == NULL);
+    drop_bench(bench);
+}
+
+static bool
+has_state(const struct fm_pool_thread *thread)
+{
+    return fm_load_acquire(&thread->state) != NULL;
+}
+
+static void
+check_hog(void)
+{
+    struct bench *bench = make_bench(1, 10, 10);
+    bench->pool.hooks.is_hog = has_state;
+    CHECK(fm_pool_find_hog(&bench->pool) == NULL);
+    fm_store_release(&bench->thread->state, bench);
+    CHECK(fm_pool_find_hog(&bench->pool) == bench->thread);
     drop_bench(bench);
 }
 
@@ -628,6 +640,7 @@ main(void)
     check_last_detached();
     check_sample();
     check_overdue();
+    check_hog();
     test_run("few threads", run_with_few_threads, NULL);
     test_run("withdrawn threads", check_withdrawn_threads, NULL);
     test_run("blocked", run_blocked, NULL);

@@ -362,6 +362,19 @@ is_always_hogged(void *context)
     return true;
 }
 
+static bool
+runs_late_item(const struct fm_pool_thread *thread)
+{
+    return fm_load_relaxed(&thread->running) == LATE;
+}
+
+static bool
+is_none_of_the_pool(const struct fm_pool_thread *thread)
+{
+    (void)thread;
+    return false;
+}
+
 /* A little late, so that it is done by the time that it is found to be. */
 static void
 run_hardly_late(struct engine *engine, unsigned worker, uint64_t item)
@@ -468,7 +481,12 @@ run_timeouts(void)
     options.threads = options.threads_limit = 8;
     options.run = run_hogging;
     options.is_hogged = is_always_hogged;
+    options.is_hog = runs_late_item;
     test_run("overdue, hogging", run_overdue, &options);
+    options = timed_options();
+    options.is_hogged = is_always_hogged;
+    options.is_hog = is_none_of_the_pool;
+    test_run("overdue, hogged by another thread", run_overdue, &options);
     test_run("hardly overdue", run_hardly_overdue, NULL);
     test_run("in time", run_in_time, NULL);
 }
