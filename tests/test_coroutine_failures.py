@@ -293,7 +293,7 @@ def test_asynchronous_generators_are_shut_down():
 def test_what_they_print_comes_out_once(capfd):
     async def fn(number):
         await asyncio.sleep(0.01)
-        print(number)
+        print(f"{number} ", end="")  # in one piece, for pytest's stdout is unbuffered
 
     list(fast_map(fn, range(20)))
     assert sorted(map(int, capfd.readouterr().out.split())) == list(range(20))

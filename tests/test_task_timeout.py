@@ -150,7 +150,7 @@ def test_an_exit_with_the_status_that_timeouts_use_is_a_crash():
 
 def test_what_the_worker_had_printed_comes_out(capfd):
     def fn(number):
-        print("before", number)
+        print(f"before {number}\n", end="")  # in one piece, for pytest's stdout is unbuffered
         time.sleep(60 * number)
 
     list(fast_map(fn, [0, 1], task_timeout=0.3, return_exceptions=True, procs_limit=1))

@@ -12,6 +12,7 @@
 
 typedef _Atomic uint32_t fm_atomic_u32;
 typedef _Atomic uint64_t fm_atomic_u64;
+typedef _Atomic(void *) fm_atomic_pointer;
 
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2,
                "shared memory needs lock-free 32-bit and 64-bit atomics");

@@ -51,7 +51,7 @@ struct fm_pool_thread {
     fm_atomic_u64 since;
     /* The layer above's, for is_hog. Written once, by the thread before its first item (release), and
      * read by the supervisor (acquire). */
-    _Atomic(void *) state;
+    fm_atomic_pointer state;
     pid_t tid;                          /* written under lock, before the thread runs an item */
     clockid_t cpu_clock;                /* likewise */
     struct fm_pool_thread *next_thread; /* constant once the thread is in the list */
