@@ -7,7 +7,8 @@ from multiprocessing import resource_tracker
 
 import pytest
 from cmake_build import build_once
-from support import SANITIZERS, child_pids, kill_leftover_children, leaves_nothing, time_limit
+from markers import time_limit
+from support import SANITIZERS, child_pids, kill_leftover_children, leaves_nothing
 
 from fast_map import _forkserver, fast_map
 
@@ -37,6 +38,8 @@ def no_process_left_behind():
 @pytest.fixture(scope="session", autouse=True)
 def fork_server():
     """Its processes live as long as ours: here before the first test, they are nobody's leak."""
+    # What the tests' modules import takes long to import, and each map would do it again.
+    _forkserver._server.set_forkserver_preload([_forkserver.__name__, "pytest", "asyncio"])
     list(fast_map(abs, [0], start_method="forkserver"))
     yield
     _forkserver._server._stop()

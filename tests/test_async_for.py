@@ -9,7 +9,8 @@ import time
 
 import pytest
 from event_loops import Ticker, collect, is_finished, longest_gap, waiting
-from support import Gate, SharedInts, identity, thread_count, time_limit
+from markers import time_limit
+from support import Gate, SharedInts, identity, thread_count
 
 from fast_map import fast_map
 

@@ -4,8 +4,9 @@ import asyncio
 import time
 
 import pytest
+from coroutine_functions import nap_in_a_loop
 from event_loops import collect
-from support import leaves_nothing, nap, nap_in_a_loop
+from support import leaves_nothing, nap
 
 from fast_map import fast_map
 

@@ -8,7 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from support import ISOLATED, Script, run_script, time_limit, wait_until
+from markers import time_limit
+from support import ISOLATED, Script, run_script, wait_until
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 RUN_TIMEOUT = 100

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from cmake_build import ROOT, build_once, run, tool
-from support import time_limit
+from markers import time_limit
 
 pytestmark = pytest.mark.slow  # and of no Python: once is enough
 

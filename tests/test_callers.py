@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+from markers import time_limit
 from support import (
     Gate,
     SharedInts,
@@ -14,7 +15,6 @@ from support import (
     identity,
     leaves_nothing,
     run_script,
-    time_limit,
     wait_until,
 )
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import pytest
 from coming_from import run
-from support import SANITIZERS, Script, time_limit
+from markers import time_limit
+from support import SANITIZERS, Script
 
 from fast_map import fast_map, fast_map_async
 

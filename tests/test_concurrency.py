@@ -13,16 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support import (
-    Gate,
-    SharedInts,
-    child_pids,
-    drain,
-    forks_beside_threads,
-    identity,
-    leaves_nothing,
-    time_limit,
-)
+from markers import forks_beside_threads, time_limit
+from support import Gate, SharedInts, child_pids, drain, identity, leaves_nothing
 
 from fast_map import fast_map
 

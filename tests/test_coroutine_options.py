@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from support import time_limit
+from markers import time_limit
 
 from fast_map import fast_map
 

@@ -10,7 +10,8 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import SLOWNESS, pattern, time_limit
+from markers import time_limit
+from support import SLOWNESS, pattern
 from values import nested, same
 
 thorough = settings(deadline=None, max_examples=300 // SLOWNESS)

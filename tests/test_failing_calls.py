@@ -7,7 +7,8 @@ import subprocess
 import sysconfig
 
 import pytest
-from support import ISOLATED, run_script, time_limit
+from markers import time_limit
+from support import ISOLATED, run_script
 
 # What every map asks for: a shim that is bypassed can't go unnoticed.
 ALWAYS = {

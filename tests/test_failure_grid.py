@@ -13,7 +13,8 @@ import signal
 import sys
 
 import pytest
-from support import Script, Trap, die_of, drain, identity, time_limit
+from markers import time_limit
+from support import Script, Trap, die_of, drain, identity
 
 from fast_map import RemoteTraceback, WorkerCrashed, fast_map
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support import drain, identity, time_limit
+from markers import time_limit
+from support import drain, identity
 from values import Plain, same
 
 from fast_map import fast_map

@@ -5,10 +5,11 @@ import json
 
 import pytest
 from leak_cases import CASES, public_names
-from support import run_script, time_limit
+from markers import time_limit
+from support import run_script
 
 ROUNDS = 3
-USES = 10  # in a round
+USES = 5  # in a round
 
 # What is lost in each use counts as a leak. Blocks of memory also go to caches that fill up slowly,
 # a few in a use and ever fewer; what matters of them shows as objects, or in the heap.
@@ -19,7 +20,7 @@ NAMES = {case: name for name, case in CASES.items()}.values()
 
 # The C library keeps the stacks of some threads that have ended, and memory for later use.
 MAPPED_TOLERANCE = 20 << 20
-HEAP_TOLERANCE = 20 << 10  # in a round
+HEAP_TOLERANCE = 10 << 10  # in a round
 RESIDENT_TOLERANCE = 1 << 20
 
 

@@ -10,15 +10,14 @@ import time
 import weakref
 
 import pytest
+from markers import measures_memory, time_limit
 from support import (
     Script,
     assert_repeatable_without_growth,
     child_pids,
     identity,
     leaves_nothing,
-    measures_memory,
     run_script,
-    time_limit,
     wait_until,
 )
 

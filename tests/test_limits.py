@@ -4,7 +4,8 @@ import ast
 import re
 
 import pytest
-from support import run_script, time_limit
+from markers import time_limit
+from support import run_script
 
 CASES = ["list", "iterator", "blocking", "killing", "overdue", "payloads"]
 

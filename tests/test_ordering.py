@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from markers import measures_memory, time_limit
 from support import (
     Gate,
     SharedInts,
@@ -13,9 +14,7 @@ from support import (
     drain,
     identity,
     leaves_nothing,
-    measures_memory,
     resident_bytes,
-    time_limit,
     wait_until,
 )
 

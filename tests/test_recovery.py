@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
+from markers import time_limit
 from support import (
     Gate,
     RunLog,
@@ -21,7 +22,6 @@ from support import (
     leaves_nothing,
     pattern,
     run_script,
-    time_limit,
     wait_until,
 )
 from worker_processes import descendants

@@ -8,7 +8,8 @@ import threading
 import time
 
 import pytest
-from support import Gate, Script, time_limit
+from markers import time_limit
+from support import Gate, Script
 
 from fast_map import fast_map
 

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from support import run_script, time_limit
+from markers import time_limit
+from support import run_script
 
 SOAK = Path(__file__).parents[1] / "benchmarks" / "soak.py"
 

@@ -4,7 +4,8 @@ import os
 import time
 
 import pytest
-from support import identity, nap, nap_in_a_loop
+from coroutine_functions import nap_in_a_loop
+from support import identity, nap
 
 from fast_map import Stats, WorkerCrashed, fast_map
 

@@ -7,7 +7,8 @@ import time
 
 import pytest
 from coroutine_functions import identity as identity_later
-from support import PATIENCE, identity, leaves_nothing, time_limit, wait_until
+from markers import time_limit
+from support import PATIENCE, identity, leaves_nothing, wait_until
 
 from fast_map import fast_map
 

@@ -13,15 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support import (
-    Gate,
-    drain,
-    identity,
-    leaves_nothing,
-    run_script,
-    time_limit,
-    wait_until,
-)
+from markers import time_limit
+from support import Gate, drain, identity, leaves_nothing, run_script, wait_until
 
 import fast_map as package
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from support import die_of, forks_beside_threads, run_script
+from markers import forks_beside_threads
+from support import die_of, run_script
 
 from fast_map import fast_map
 

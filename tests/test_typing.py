@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import time_limit
+from markers import time_limit
 
 from fast_map import _signature, fast_map
 

@@ -81,7 +81,7 @@ def warm_up(case, start):
     deadline = time.monotonic() + 1
     for number in range(200):
         case()
-        if number > 30 and time.monotonic() > deadline:
+        if number > 10 and time.monotonic() > deadline:
             break
     held(start)  # the first look leaves something itself
     repeat(case, 5)

@@ -6,7 +6,7 @@ from fast_map import fast_map
 
 
 def say(index):
-    print("item", index)
+    print(f"item {index}\n", end="")  # in one piece, for other threads print too
     if sys.argv[1] == "nested":
         list(fast_map(lambda inner: print("inner", index, inner), range(2)))
 
