@@ -12,7 +12,7 @@ from support import SANITIZERS, child_pids, kill_leftover_children, leaves_nothi
 
 from fast_map import _forkserver, fast_map
 
-DEFAULT_LIMIT = 30
+DEFAULT_LIMIT = 60
 
 
 def pytest_configure(config):

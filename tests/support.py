@@ -29,7 +29,7 @@ SANITIZERS = os.environ.get("FM_SANITIZE", "")
 SLOWNESS = 4 if SANITIZERS else 1
 
 # Generous: it only bounds how long a failing test waits, a passing one goes on at once.
-PATIENCE = 10.0 * SLOWNESS
+PATIENCE = 30.0 * SLOWNESS
 
 
 def wait_until(condition, timeout=PATIENCE):
@@ -296,7 +296,7 @@ class Footprint(NamedTuple):
 
 
 @contextmanager
-def leaves_nothing(timeout=2.0):
+def leaves_nothing(timeout=5.0):
     """What the block started has gone soon after it: processes, descriptors, threads, mappings."""
     before = Footprint.now()
     yield
@@ -391,7 +391,7 @@ class Script:
         out, err = self._process.communicate(input, timeout)
         return self._process.returncode, out, err
 
-    def leaves_no_process(self, timeout=2.0):
+    def leaves_no_process(self, timeout=5.0):
         return wait_until(lambda: not running_in_group(self.group), timeout)
 
 

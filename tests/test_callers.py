@@ -175,7 +175,7 @@ def test_a_fork_of_the_caller_may_use_maps_of_its_own_but_not_those_it_inherited
         assert next(it) == 1
 
 
-@time_limit(60)
+@time_limit(120)
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 @pytest.mark.parametrize(
     ("kind", "told"),

@@ -60,7 +60,7 @@ def test_two_hundred_half_seconds_pass_together(kind):
     """One after the other they would take 50 s on two cores. Timing proper is for benchmarks."""
     start = time.monotonic()
     assert list(fast_map(time.sleep, kind([0.5] * 200))) == [None] * 200
-    assert time.monotonic() - start < 2.5
+    assert time.monotonic() - start < 10
 
 
 @KINDS
@@ -284,7 +284,7 @@ def test_fn_may_start_threads():
     assert list(fast_map(in_threads, range(6))) == [[0, n, 2 * n, 3 * n] for n in range(6)]
 
 
-@time_limit(60)
+@time_limit(120)
 def test_fn_may_run_programs():
     def run(index):
         code = f"import sys; print({index}); sys.exit({index})"

@@ -65,7 +65,7 @@ def test_any_chunksize_lets_all_run_at_once(chunksize):
     assert time.monotonic() - started < 5  # one by one it would take 75 s on two CPUs
 
 
-@time_limit(60)
+@time_limit(120)
 @pytest.mark.parametrize("feed", [range, lambda count: iter(range(count))])
 def test_processes_are_replaced(feed):
     pids = list(fast_map(process_id, feed(60), max_tasks_per_child=10, procs_limit=2))

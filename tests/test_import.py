@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import PATIENCE
 
 import fast_map
 
@@ -14,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "fast_map"
 
 def import_from(folder, prelude=""):
     command = [sys.executable, "-c", f"{prelude}\nimport fast_map"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=20)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def last_line(text):
@@ -52,7 +53,7 @@ def test_what_is_not_asked_for_is_not_imported(tmp_path):
         print({"tqdm", "asyncio", "multiprocessing", "inspect"} & sys.modules.keys())
     """
     command = [sys.executable, "-I", "-c", program]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.stdout, done.stderr) == ("set()\n", "")
 
 

@@ -72,9 +72,9 @@ def test_little_address_space_for_the_reader(case):
     outcomes("reader memory", case, MEMORY_LATER, MEMORY_NAMED)
 
 
-@time_limit(90)
+@time_limit(180)
 def test_a_memory_cgroup():
-    status, out, err = run_script("memory_cgroup.py", timeout=80)
+    status, out, err = run_script("memory_cgroup.py", timeout=170)
     assert (status, err) == (0, "")
     if "can be made" in out:
         pytest.skip(out.strip())

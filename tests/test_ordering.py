@@ -307,7 +307,7 @@ def test_an_error_passes_through_a_pipeline_in_its_place():
 
 
 @pytest.mark.slow
-@time_limit(90)
+@time_limit(180)
 @measures_memory
 def test_a_slow_consumer_of_a_million_items_needs_flat_memory():
     """Everything buffered would be about 150 MB."""

@@ -289,7 +289,7 @@ def test_close_in_the_midst_of_recoveries(kind):
         wait_until(lambda: log.runs[1] > 2)
         start = time.monotonic()
         it.close()
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 5
 
     assert_repeatable_without_growth(close_early)
 
@@ -334,7 +334,7 @@ def test_processes_that_never_get_a_thread_are_given_up():
     assert int(out.split()[-2]) < 50
 
 
-@time_limit(60)
+@time_limit(120)
 def test_repeated_crashes_leave_nothing():
     log = RunLog(50)
 

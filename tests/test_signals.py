@@ -23,7 +23,7 @@ def send(script, receiver, number):
 
 
 @pytest.mark.slow
-@time_limit(60)
+@time_limit(120)
 @RECEIVERS
 def test_ctrl_c_at_any_moment_is_raised_once_and_leaves_nothing(receiver):
     times, chance = 80, random.Random(receiver)

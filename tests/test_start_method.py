@@ -224,7 +224,7 @@ def test_one_may_feed_another():
 
 @pytest.mark.parametrize("how", ["guarded", "unguarded", "slow import", "killed", "server killed"])
 def test_scripts(how):
-    status, out, err = run_script("fork_server.py", how, timeout=30)
+    status, out, err = run_script("fork_server.py", how)
     if how == "unguarded":
         assert status == 1
         assert out == ""

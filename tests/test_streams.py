@@ -154,7 +154,7 @@ def end_by_cancellation(mapped):
     asyncio.run(cancel())
 
 
-@time_limit(60)
+@time_limit(120)
 @pytest.mark.parametrize(
     "end", [end_by_close, end_by_break, end_by_error, end_in_a_loop, end_by_cancellation]
 )

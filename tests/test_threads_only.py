@@ -334,17 +334,17 @@ def test_threads_limit_holds(limit):
 def test_two_hundred_half_seconds_pass_together():
     start = time.monotonic()
     list(fast_map(time.sleep, [0.5] * 200))
-    assert time.monotonic() - start < 2.5
+    assert time.monotonic() - start < 10
 
 
-@time_limit(60)
+@time_limit(120)
 @KINDS
 def test_a_thousand_blocking_items_run_at_once(kind):
     barrier = threading.Barrier(1000)
     assert sorted(fast_map(lambda _: barrier.wait(), kind(range(1000)))) == list(range(1000))
 
 
-@time_limit(60)
+@time_limit(120)
 def test_blocking_items_run_at_once_while_the_caller_computes():
     """The caller's CPU time is the process's too, and must not pass for that of fn."""
     gate, present = Gate(), itertools.count(1)
@@ -357,6 +357,7 @@ def test_blocking_items_run_at_once_while_the_caller_computes():
     assert sorted(it) == list(range(1, 101))
 
 
+@time_limit(120)
 @pytest.mark.parametrize("caller", ["waits", "computes"])
 def test_computing_items_get_few_threads(caller):
     def compute(index):
@@ -374,7 +375,7 @@ def test_computing_items_get_few_threads(caller):
         return len(threads)
 
     # Where the caller has the GIL and other processes the CPU, threads look blocked: not each time.
-    assert any(count_threads() <= 32 for _ in range(4))
+    assert any(count_threads() <= 32 for _ in range(8))
 
 
 def test_fn_that_is_no_python_code_lets_others_run():
@@ -463,7 +464,7 @@ def test_timeouts_lose_nothing():
     assert list(it) == [0, 1]
 
 
-@time_limit(60)
+@time_limit(120)
 def test_a_pipeline_ends_with_its_last_stage():
     with leaves_nothing():
         first = fast_map(identity, itertools.count())
@@ -542,7 +543,7 @@ def test_a_fork_of_the_caller_has_no_part_in_the_map(act):
 
 def test_a_fork_inside_fn_has_no_part_in_the_map():
     """Also where the child returns from fn: it ends, as with any thread, and touches nothing."""
-    out = run_script("fork_inside_fn.py", timeout=20)
+    out = run_script("fork_inside_fn.py")
     assert out[:2] == (0, "ends 0\ncomplete True\n")
 
 
@@ -551,7 +552,7 @@ def test_a_fork_inside_fn_has_no_part_in_the_map():
 )
 @pytest.mark.parametrize("how", ["end of script", "sys.exit", "daemon thread"])
 def test_the_process_ends_although_threads_are_in_fn(state, how):
-    status, out, err = run_script("exit_in_fn.py", state, how, timeout=20)
+    status, out, err = run_script("exit_in_fn.py", state, how)
     assert (status, out, err) == (5 if how == "sys.exit" else 0, "ready\n", "")
 
 

@@ -20,7 +20,7 @@
 #define CHECK_SCALED(amount) (CHECK_SANITIZED ? (amount) / 5 : (amount))
 
 /* Seconds after which a test hangs rather than runs: arm with alarm(). */
-#define CHECK_TIME_LIMIT 40
+#define CHECK_TIME_LIMIT 120
 
 #define CHECK(condition) ((condition) ? (void)0 : check_fail(__FILE__, __LINE__, #condition))
 

@@ -18,7 +18,7 @@
 #define POISON 9 /* kills the process that runs it first */
 #define STUCK 11 /* never ends */
 
-#define HANG_LIMIT 20 /* seconds that a run may take */
+#define HANG_LIMIT 60 /* seconds that a run may take */
 #define AT_A_TIME 6   /* runs, which mostly wait */
 #define SEED_DEFAULT 1
 

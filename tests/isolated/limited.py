@@ -28,7 +28,7 @@ from fast_map import TaskTimeout, fast_map
 UNUSED_UID = 100_000 + os.getpid()
 
 # For one map; a map that has no thread to spare takes a second or two.
-PATIENCE = 20
+PATIENCE = 60
 
 MIB = 1 << 20
 
