@@ -21,7 +21,7 @@ def tool(name):
 def run(*command):
     """What the command prints; it runs without the sanitizers that may be loaded into ours."""
     environment = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1100, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -14,13 +14,13 @@ def folder(tmp_path_factory):
     return build_once(tmp_path_factory, "core", "-DFM_C_TESTS=ON")
 
 
-@time_limit(600)
+@time_limit(1200)
 def test_every_unit_of_the_core_passes_its_c_tests(folder):
     report = run(tool("ctest"), "--test-dir", str(folder), "--output-on-failure")
     assert "100% tests passed" in report
 
 
-@time_limit(600)
+@time_limit(1200)
 def test_every_unit_of_the_core_has_a_c_test(folder):
     listed = run(tool("ctest"), "--test-dir", str(folder), "--show-only")
     tested = set(re.findall(r"Test +#\d+: (?:test_)?(\w+)", listed))

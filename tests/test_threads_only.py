@@ -367,15 +367,20 @@ def test_computing_items_get_few_threads(caller):
         return threading.get_ident()
 
     def count_threads():
-        threads = set()
+        threads, start, cpu = set(), time.monotonic(), time.process_time()
         for ident in fast_map(compute, range(100)):
             threads.add(ident)
             if caller == "computes":
                 compute(0)
-        return len(threads)
+        share = (time.process_time() - cpu) / (time.monotonic() - start)
+        return len(threads), share
 
-    # Where the caller has the GIL and other processes the CPU, threads look blocked: not each time.
-    assert any(count_threads() <= 32 for _ in range(8))
+    # Where other processes have the CPU, threads look blocked: a run counts if we had it ourselves.
+    counts = []
+    while not counts or (counts[-1][0] > 32 and len(counts) < 4):
+        counts.append(count_threads())
+    is_busy = all(share < 0.8 for _, share in counts)
+    assert counts[-1][0] <= 32 or is_busy, counts
 
 
 def test_fn_that_is_no_python_code_lets_others_run():

@@ -19,7 +19,7 @@
 /* An amount of work that a sanitizer makes several times as slow. */
 #define CHECK_SCALED(amount) (CHECK_SANITIZED ? (amount) / 5 : (amount))
 
-/* Seconds after which a test hangs rather than runs: arm with alarm(). */
+/* Seconds after which a part of a test hangs rather than runs: arm with alarm(). */
 #define CHECK_TIME_LIMIT 120
 
 #define CHECK(condition) ((condition) ? (void)0 : check_fail(__FILE__, __LINE__, #condition))

@@ -127,6 +127,9 @@ check_wake_counts(void)
         threads[i] = test_thread(sleep_once, &dormitory);
     }
     wake_in_all(&dormitory.word, 1, 2);
+    while (fm_load_relaxed(&dormitory.awake) < 2) {
+        test_sleep(FM_MILLISECOND);
+    }
     test_sleep(20 * FM_MILLISECOND);
     CHECK_EQUAL(fm_load_relaxed(&dormitory.awake), 2);
     wake_in_all(&dormitory.word, INT_MAX, SLEEPERS - 2);
