@@ -296,7 +296,7 @@ class Footprint(NamedTuple):
 
 
 @contextmanager
-def leaves_nothing(timeout=5.0):
+def leaves_nothing(timeout=2.0):
     """What the block started has gone soon after it: processes, descriptors, threads, mappings."""
     before = Footprint.now()
     yield
@@ -391,7 +391,7 @@ class Script:
         out, err = self._process.communicate(input, timeout)
         return self._process.returncode, out, err
 
-    def leaves_no_process(self, timeout=5.0):
+    def leaves_no_process(self, timeout=2.0):
         return wait_until(lambda: not running_in_group(self.group), timeout)
 
 

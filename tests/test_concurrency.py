@@ -60,7 +60,7 @@ def test_two_hundred_half_seconds_pass_together(kind):
     """One after the other they would take 50 s on two cores. Timing proper is for benchmarks."""
     start = time.monotonic()
     assert list(fast_map(time.sleep, kind([0.5] * 200))) == [None] * 200
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 2.5
 
 
 @KINDS

@@ -97,7 +97,7 @@ def test_an_error_leaves_nothing_even_while_the_iterator_is_held(kind):
 def test_a_finished_iterator_that_is_held_holds_no_worker(ending):
     it = fast_map(identity, iter(range(500)))
     ending(it)
-    assert wait_until(lambda: not child_pids())
+    assert wait_until(lambda: not child_pids(), timeout=2)
     assert list(it) == []
 
 
@@ -131,7 +131,7 @@ def test_an_input_that_blocks_does_not_delay_the_end():
         it = fast_map(identity, blocking())
         assert next(it) == 0
         it.close()
-        assert wait_until(lambda: not child_pids())
+        assert wait_until(lambda: not child_pids(), timeout=2)
         go_on.set()
         del it
 
@@ -158,7 +158,7 @@ def test_fn_and_input_are_let_go(end):
         return weakref.ref(fn), weakref.ref(source)
 
     references = run()
-    assert wait_until(lambda: all(reference() is None for reference in references))
+    assert wait_until(lambda: all(reference() is None for reference in references), timeout=2)
 
 
 class Result:
@@ -196,7 +196,7 @@ def test_ctrl_c_ends_all_of_it_quietly(state, reaction):
         assert script.read_line() == "ready"
         time.sleep(0.1)  # so that workers are inside their tasks
         script.signal_group(signal.SIGINT)
-        status, out, err = script.finish()
+        status, out, err = script.finish(timeout=4)
         assert script.leaves_no_process()
     if reaction == "catches":
         assert (status, out, err) == (0, "stopped\n", "")
@@ -211,7 +211,7 @@ def test_killing_the_parent_ends_its_workers(state):
     with Script("killed.py", state) as script:
         assert script.read_line() == "ready"
         script.signal_parent(signal.SIGKILL)
-        assert script.finish()[0] == -signal.SIGKILL
+        assert script.finish(timeout=4)[0] == -signal.SIGKILL
         assert script.leaves_no_process()
 
 
@@ -223,7 +223,7 @@ def test_sigterm_ends_all_of_it_quietly(state, receiver, how, status):
         assert script.read_line() == "ready"
         send = script.signal_group if receiver == "group" else script.signal_parent
         send(signal.SIGTERM)
-        assert script.finish() == (status, "", "")
+        assert script.finish(timeout=4) == (status, "", "")
         assert script.leaves_no_process()
 
 
@@ -233,13 +233,13 @@ def test_killing_the_parent_while_it_starts_workers_leaves_none(delay):
         assert script.read_line() == "ready"
         time.sleep(delay)
         script.signal_parent(signal.SIGKILL)
-        assert script.finish()[0] == -signal.SIGKILL
+        assert script.finish(timeout=4)[0] == -signal.SIGKILL
         assert script.leaves_no_process()
 
 
 def assert_ends(state, how, status=0):
     """The script ends soon, with that status; its last words."""
-    ended, out, err = run_script("exit_while_running.py", state, how)
+    ended, out, err = run_script("exit_while_running.py", state, how, timeout=5)
     assert (ended, out) == (status, "ready\n")
     return err
 

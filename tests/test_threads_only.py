@@ -334,7 +334,7 @@ def test_threads_limit_holds(limit):
 def test_two_hundred_half_seconds_pass_together():
     start = time.monotonic()
     list(fast_map(time.sleep, [0.5] * 200))
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 2.5
 
 
 @time_limit(120)
