@@ -565,7 +565,7 @@ run_blocking(struct engine *engine, unsigned worker, uint64_t item)
     (void)worker;
     (void)item;
     engine_await_workers(engine);
-    test_sleep(3 * FM_MILLISECOND);
+    test_sleep(10 * FM_MILLISECOND);
 }
 
 static void
@@ -584,9 +584,10 @@ run_blocked(void *ignored)
     engine_drain(&engine);
     engine_await_end(&engine);
     CHECK_EQUAL(fm_load_relaxed(&engine.shared->peak), 12);
-    /* Evenly, though one process could take them all. */
-    CHECK(fm_load_relaxed(&engine.shared->ran_by[0]) > 120);
-    CHECK(fm_load_relaxed(&engine.shared->ran_by[1]) > 120);
+    /* Evenly, though one process could take them all; one that the machine stops for a while falls
+     * behind. */
+    CHECK(fm_load_relaxed(&engine.shared->ran_by[0]) > 60);
+    CHECK(fm_load_relaxed(&engine.shared->ran_by[1]) > 60);
 }
 
 /* When the board ends, threads that wait return at once, from the lead and from the park. */
