@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import signal
 import sys
 from multiprocessing import resource_tracker
 
@@ -17,6 +18,8 @@ DEFAULT_LIMIT = 60
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes several seconds")
+    # A shell's background jobs ignore it, and so would what the tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
