@@ -9,7 +9,7 @@ def time_limit(seconds):
     return pytest.mark.timeout(seconds * SLOWNESS, method="thread")
 
 
-# AddressSanitizer keeps what was freed for a while; and in its allocator (gcc 12's) another thread
-# may hold a lock at the moment of a fork, which nobody releases in the child.
-measures_memory = pytest.mark.skipif("address" in SANITIZERS, reason="freed memory is kept")
-forks_beside_threads = pytest.mark.skipif("address" in SANITIZERS, reason="malloc may be locked")
+# AddressSanitizer keeps what was freed for a while, and takes terabytes of address space;
+# copying their tables makes a fork last tens of milliseconds.
+measures_memory = pytest.mark.skipif("address" in SANITIZERS, reason="sanitizers take memory")
+measures_time = pytest.mark.skipif(bool(SANITIZERS), reason="sanitizers take time")

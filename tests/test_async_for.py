@@ -9,7 +9,7 @@ import time
 
 import pytest
 from event_loops import Ticker, collect, is_finished, longest_gap, waiting
-from markers import time_limit
+from markers import measures_time, time_limit
 from support import Gate, SharedInts, identity, thread_count
 
 from fast_map import fast_map
@@ -108,6 +108,7 @@ def quick_fed_items():
     return fast_map(identity, (number for number in range(40_000)))
 
 
+@measures_time
 @time_limit(120)
 @pytest.mark.parametrize("make", [blocked_items, quick_items, quick_fed_items])
 def test_other_tasks_run_every_ten_milliseconds(run, make):

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from markers import forks_beside_threads, time_limit
+from markers import time_limit
 from support import Gate, SharedInts, child_pids, drain, identity, leaves_nothing
 
 from fast_map import fast_map
@@ -214,7 +214,6 @@ def test_closing_one_map_leaves_another_alone():
         assert list(older) == list(range(1, 1000))
 
 
-@forks_beside_threads
 def test_maps_in_several_threads_at_once():
     with leaves_nothing(), ThreadPoolExecutor(4) as threads:
         sums = threads.map(lambda n: sum(fast_map(lambda v: v * n, iter(range(500)))), range(12))
@@ -241,7 +240,6 @@ def test_a_map_made_here_may_be_consumed_by_another_thread():
 # Inside fn
 
 
-@forks_beside_threads
 @KINDS
 def test_a_map_inside_a_map(kind):
     def table(n):
@@ -250,7 +248,6 @@ def test_a_map_inside_a_map(kind):
     assert list(fast_map(table, kind(range(8)))) == [[n, 2 * n, 3 * n] for n in range(8)]
 
 
-@forks_beside_threads
 def test_an_abandoned_map_inside_a_map_leaves_nothing():
     pids = SharedInts(4)
 
@@ -265,7 +262,6 @@ def test_an_abandoned_map_inside_a_map_leaves_nothing():
             os.kill(pids[index], 0)
 
 
-@forks_beside_threads
 def test_an_error_inside_an_inner_map_passes_through():
     def inner(value):
         return list(fast_map(lambda divisor: 12 // divisor, [2, value]))

@@ -4,7 +4,7 @@ import ast
 import re
 
 import pytest
-from markers import time_limit
+from markers import measures_memory, time_limit
 from support import run_script
 
 CASES = ["list", "iterator", "blocking", "killing", "overdue", "payloads"]
@@ -49,6 +49,7 @@ def test_few_descriptors(case):
     assert told[0] != "complete"
 
 
+@measures_memory
 @time_limit(180)
 @pytest.mark.parametrize("case", CASES)
 def test_little_address_space(case):
@@ -59,6 +60,7 @@ def test_little_address_space(case):
         assert set(told[told.index("complete") :]) == {"complete"}
 
 
+@measures_memory
 @time_limit(180)
 @pytest.mark.parametrize("case", CASES)
 def test_little_address_space_for_workers(case):
@@ -66,6 +68,7 @@ def test_little_address_space_for_workers(case):
     assert told[0] != "complete"
 
 
+@measures_memory
 @time_limit(180)
 @pytest.mark.parametrize("case", CASES)
 def test_little_address_space_for_the_reader(case):

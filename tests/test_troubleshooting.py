@@ -12,7 +12,6 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from markers import forks_beside_threads
 from support import die_of, run_script
 
 from fast_map import fast_map
@@ -118,7 +117,6 @@ def message_of(mistake):
         return f"{type(error).__name__}: {error}"
 
 
-@forks_beside_threads
 @pytest.mark.parametrize("start", MISTAKES)
 def test_a_mistake_gives_the_message_that_is_quoted(start):
     (quote,) = (quote for quote in read_quotes() if quote.startswith(start))
