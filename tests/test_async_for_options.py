@@ -1,12 +1,13 @@
 """async for, and bars, over maps that are not ordered, run coroutines, or have no processes."""
 
 import asyncio
+import threading
 import time
 
 import pytest
 from coroutine_functions import nap_in_a_loop
 from event_loops import collect
-from support import leaves_nothing, nap
+from support import PATIENCE, Gate, leaves_nothing, nap
 
 from fast_map import fast_map
 
@@ -50,14 +51,20 @@ def test_cancellation_ends_it(run, kind):
 
 
 def test_the_loop_goes_on_while_threads_that_are_in_fn_are_waited_for(run):
+    gate, in_fn = Gate(), threading.Event()
+
+    def hold(_):
+        in_fn.set()
+        gate.hold()
+
     async def close():
-        mapped = fast_map(nap, [0.4] * 4, procs_limit=0)
-        await asyncio.sleep(0.02)
-        started = time.monotonic()
+        mapped = fast_map(hold, range(4), procs_limit=0)
+        assert in_fn.wait(PATIENCE)
         closing = asyncio.ensure_future(mapped.aclose())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert time.monotonic() - started < 0.04
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not closing.done()
+        gate.open()  # if the loop stood still, nobody would
         await closing
 
     run(close())
