@@ -584,10 +584,9 @@ run_blocked(void *ignored)
     engine_drain(&engine);
     engine_await_end(&engine);
     CHECK_EQUAL(fm_load_relaxed(&engine.shared->peak), 12);
-    /* Evenly, though one process could take them all; one that the machine stops for a while falls
-     * behind. */
-    CHECK(fm_load_relaxed(&engine.shared->ran_by[0]) > 60);
-    CHECK(fm_load_relaxed(&engine.shared->ran_by[1]) > 60);
+    /* Evenly, though one process could take them all. */
+    CHECK(fm_load_relaxed(&engine.shared->ran_by[0]) > 120);
+    CHECK(fm_load_relaxed(&engine.shared->ran_by[1]) > 120);
 }
 
 /* When the board ends, threads that wait return at once, from the lead and from the park. */

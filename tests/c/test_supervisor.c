@@ -54,7 +54,7 @@ run_sleeping_beside(struct engine *engine, unsigned worker, uint64_t item)
 {
     run_sleeping(engine, worker, item);
     while (item >= GROWING_ITEMS / 2
-           && fm_load_relaxed(&engine->shared->ran_by[!worker]) < FAIR_SHARE) {
+           && fm_load_relaxed(&engine->shared->ran_by[!worker]) <= FAIR_SHARE) {
         test_sleep(FM_MILLISECOND);
     }
 }
@@ -76,6 +76,8 @@ grow_for_blocking(void *forked)
     let_run(&engine, &options);
     CHECK(fm_clock_now() - start < 4 * FM_SECOND);
     CHECK(fm_load_relaxed(&engine.shared->peak) > 32);
+    CHECK(fm_load_relaxed(&engine.shared->ran_by[0]) > FAIR_SHARE);
+    CHECK(fm_load_relaxed(&engine.shared->ran_by[1]) > FAIR_SHARE);
 }
 
 static void
