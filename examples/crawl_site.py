@@ -27,7 +27,7 @@ from _local_site import local_site
 
 from fast_map import fast_map
 
-PACKAGES = ["collections", "concurrent", "email", "html", "json", "logging", "unittest", "xml"]
+PACKAGES = ["collections", "concurrent", "html", "json", "logging", "xml"]
 
 
 # What runs in the workers. A session is made once in each, at its first request.

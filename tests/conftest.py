@@ -1,6 +1,7 @@
 """What all tests share: a hard time limit, a look for processes left behind, some fixtures."""
 
 import asyncio
+import gc
 import importlib.util
 import signal
 import sys
@@ -28,6 +29,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(time_limit(DEFAULT_LIMIT))
+
+
+def pytest_collection_finish():
+    # Modules and thousands of tests stay: no garbage collection need go through them again, which
+    # after a fork costs a copy of each of their pages.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -107,19 +107,19 @@ def test_workers_killed_while_all_of_them_run_items_are_replaced(procs, kind):
 @pytest.mark.parametrize("fed", [False, True], ids=["results", "results and arguments"])
 def test_workers_killed_while_they_hold_large_values_are_replaced(procs, fed):
     """More goes through than the shared memory holds at once."""
-    count, sizes = 90, [(4 << 20) + 1000 * index for index in range(9)]
+    count, sizes = 90, [(1 << 20) + 1000 * index for index in range(9)]
     blocks = [pattern(size) for size in sizes]
     done = threading.Event()
 
     def kill_now_and_then():
-        while not done.wait(0.05):
+        while not done.wait(0.02):
             kill_workers()
 
+    options = {"procs_limit": procs, "retries": RETRIES, "buffer_bytes": 32 << 20}
     if fed:
-        values = (blocks[index % 9] for index in range(count))
-        it = fast_map(identity, values, procs_limit=procs, retries=RETRIES)
+        it = fast_map(identity, (blocks[index % 9] for index in range(count)), **options)
     else:
-        it = fast_map(lambda i: blocks[i % 9], range(count), procs_limit=procs, retries=RETRIES)
+        it = fast_map(lambda index: blocks[index % 9], range(count), **options)
     killer = threading.Thread(target=kill_now_and_then)
     killer.start()
     try:

@@ -21,7 +21,8 @@ from values import hashable, integers, nested, same, scalars, text
 
 from fast_map import fast_map
 
-modest = settings(deadline=None, max_examples=15)
+# Many values in each of a few examples, which are three maps each.
+few = settings(deadline=None, max_examples=5)
 
 
 def to_worker(values):
@@ -54,8 +55,8 @@ def assert_survive(values):
     ],
 )
 def test_any_value_survives(strategy):
-    @modest
-    @given(st.lists(strategy, min_size=1, max_size=30))
+    @few
+    @given(st.lists(strategy, min_size=12, max_size=60))
     def survives(values):
         assert_survive(values)
 
