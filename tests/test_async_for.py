@@ -8,8 +8,8 @@ import signal
 import time
 
 import pytest
-from event_loops import Ticker, collect, is_finished, longest_gap, waiting
-from markers import measures_time, time_limit
+from event_loops import Ticker, collect, is_finished, waiting
+from markers import measures_time
 from support import Gate, SharedInts, identity, thread_count
 
 from fast_map import fast_map
@@ -87,15 +87,6 @@ def test_fn_may_run_a_loop_of_its_own(run):
 # The loop
 
 
-def longest_pause(stop):
-    """For how long the machine keeps a process from computing, until stop is set."""
-    longest, last = 0.0, time.monotonic()
-    while not stop[0]:
-        now = time.monotonic()
-        longest, last = max(longest, now - last), now
-    return longest
-
-
 def blocked_items():
     return fast_map(time.sleep, [0.2] * 4, threads_limit=2)
 
@@ -109,30 +100,23 @@ def quick_fed_items():
 
 
 @measures_time
-@time_limit(120)
 @pytest.mark.parametrize("make", [blocked_items, quick_items, quick_fed_items])
 def test_other_tasks_run_every_ten_milliseconds(run, make):
     async def watch():
-        stop = SharedInts()
-        apart = fast_map(longest_pause, [stop])
         async with Ticker() as ticker:
             mapped = make()
             await asyncio.sleep(0.02)
             async for _ in mapped:
                 pass
             await asyncio.sleep(0.02)
-        stop[0] = 1
-        assert longest_gap(ticker.cpu_times) < 0.05
-        return longest_gap(ticker.times), next(apart)
+        assert ticker.longest_cpu_time() < 0.05
+        return ticker.longest_block()
 
-    # A machine with other work gives us no time for a while, so that one run of several counts, and
-    # is measured by what becomes of a process that only computes. If that never runs undisturbed
-    # either, there is only the CPU time to go by.
-    gaps = []
-    while not gaps or (gaps[-1][0] > 0.05 + gaps[-1][1] and len(gaps) < 12):
-        gaps.append(run(watch()))
-    is_busy = all(pause > 0.02 for _, pause in gaps)
-    assert gaps[-1][0] < 0.05 + gaps[-1][1] or is_busy, gaps
+    # What a virtual machine's host takes from it nobody counts: one run of three will do.
+    blocks = []
+    while not blocks or (blocks[-1] > 0.05 and len(blocks) < 3):
+        blocks.append(run(watch()))
+    assert blocks[-1] < 0.05, blocks
 
 
 def test_nobody_polls_and_no_thread_helps():
