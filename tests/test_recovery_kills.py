@@ -112,7 +112,7 @@ def test_workers_killed_while_they_hold_large_values_are_replaced(procs, fed):
     done = threading.Event()
 
     def kill_now_and_then():
-        while not done.wait(0.02):
+        while not done.wait(0.05):
             kill_workers()
 
     options = {"procs_limit": procs, "retries": RETRIES, "buffer_bytes": 32 << 20}
@@ -125,7 +125,7 @@ def test_workers_killed_while_they_hold_large_values_are_replaced(procs, fed):
     try:
         for index, result in enumerate(it):
             assert result == blocks[index % 9]
-            time.sleep(0.005)
+            time.sleep(0.01)
     finally:
         done.set()
         killer.join()
