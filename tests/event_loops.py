@@ -5,6 +5,7 @@ import itertools
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 
 async def collect(mapped):
@@ -33,11 +34,18 @@ def waits_for_cpu():
     return waits
 
 
+class Tick(NamedTuple):
+    begin: float
+    cpu_time: float  # of the loop's thread
+    waits: dict
+    end: float
+
+
 class Ticker:
     """Another task of the loop, which notes when it runs."""
 
     def __init__(self):
-        self.times, self.cpu_times, self.waits, self.ends = [], [], [], []
+        self.ticks = []
 
     async def __aenter__(self):
         self._task = asyncio.ensure_future(self._tick())
@@ -49,22 +57,22 @@ class Ticker:
 
     async def _tick(self):
         while True:
-            self.times.append(time.monotonic())
-            self.cpu_times.append(time.thread_time())
-            self.waits.append(waits_for_cpu())
-            self.ends.append(time.monotonic())
+            begin, cpu_time, waits = time.monotonic(), time.thread_time(), waits_for_cpu()
+            self.ticks.append(Tick(begin, cpu_time, waits, time.monotonic()))
             await asyncio.sleep(0.01)
 
     def longest_cpu_time(self):
         """What the loop's thread computed at most from one tick to the next, in seconds."""
-        return max(after - before for before, after in itertools.pairwise(self.cpu_times))
+        pairs = itertools.pairwise(self.ticks)
+        return max(after.cpu_time - before.cpu_time for before, after in pairs)
 
     def longest_block(self):
         """For how long the loop stood still at most, in seconds, beyond what this process's threads
         waited for a CPU meanwhile: one that has the GIL may be the one that waits.
         """
-        ticks = zip(self.times, self.ends, self.waits, strict=True)
         return max(
-            begin - end - sum(wait - had.get(thread, 0) for thread, wait in has.items())
-            for (_, end, had), (begin, _, has) in itertools.pairwise(ticks)
+            after.begin
+            - before.end
+            - sum(wait - before.waits.get(thread, 0) for thread, wait in after.waits.items())
+            for before, after in itertools.pairwise(self.ticks)
         )
