@@ -12,7 +12,16 @@ from support import ISOLATED, run_script
 
 # What every map asks for: a shim that is bypassed can't go unnoticed.
 ALWAYS = {
-    "parent": {"fork", "pthread_create", "mmap", "eventfd", "poll", "waitpid", "pidfd_open"},
+    "parent": {
+        "fork",
+        "pthread_create",
+        "mmap",
+        "eventfd",
+        "pipe2",
+        "poll",
+        "waitpid",
+        "pidfd_open",
+    },
     "children": {"eventfd", "pthread_create", "poll"},
 }
 # Where the system doesn't grant what was asked for at the call, it says so.

@@ -237,6 +237,13 @@ def test_killing_the_parent_while_it_starts_workers_leaves_none(delay):
         assert script.leaves_no_process()
 
 
+@pytest.mark.parametrize("state", STATES)
+def test_a_parent_that_executes_another_program_leaves_it_no_worker(state):
+    with Script("becomes_another.py", state) as script:
+        assert script.finish(timeout=8) == (0, "ready\nalone\n", "")
+        assert script.leaves_no_process()
+
+
 def assert_ends(state, how, status=0):
     """The script ends soon, with that status; its last words."""
     ended, out, err = run_script("exit_while_running.py", state, how, timeout=5)

@@ -5,11 +5,11 @@
 #include "thread.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 /* A kill is repeated after that time, though one should do. */
@@ -23,6 +23,18 @@
 /* Workers that die this often in a row before they have set themselves up won't ever. */
 #define STILLBORN_MOST 10
 
+static int
+make_close_pipe(struct fm_monitor *monitor)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+        return -errno;
+    }
+    monitor->close_fd = fds[0];
+    monitor->close_write_fd = fds[1];
+    return 0;
+}
+
 int
 fm_monitor_init(struct fm_monitor *monitor, struct fm_board *board,
                 const struct fm_monitor_options *options)
@@ -32,11 +44,11 @@ fm_monitor_init(struct fm_monitor *monitor, struct fm_board *board,
     monitor->replaces = options->replaces;
     monitor->nursery = (struct fm_nursery){.parent_fd = -1, .nursery_fd = -1};
     monitor->nursery_process.pidfd = -1;
-    monitor->close_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (monitor->close_fd < 0) {
-        return -errno;
+    int result = make_close_pipe(monitor);
+    if (result < 0) {
+        return result;
     }
-    int result = fm_recovery_init(&monitor->recovery, board, options->heap, options->retries);
+    result = fm_recovery_init(&monitor->recovery, board, options->heap, options->retries);
     monitor->workers = calloc(options->workers, sizeof *monitor->workers);
     if (result == 0 && monitor->workers == NULL) {
         result = -ENOMEM;
@@ -48,6 +60,30 @@ fm_monitor_init(struct fm_monitor *monitor, struct fm_board *board,
         fm_monitor_fini(monitor);
     }
     return result;
+}
+
+/* It closes with its last copy: a child must not keep one. */
+static void
+close_writing_end(struct fm_monitor *monitor)
+{
+    if (monitor->close_write_fd >= 0) {
+        (void)close(monitor->close_write_fd);
+        monitor->close_write_fd = -1;
+    }
+}
+
+void
+fm_monitor_enter_worker(struct fm_monitor *monitor)
+{
+    fm_nursery_fini(&monitor->nursery);
+    close_writing_end(monitor);
+}
+
+void
+fm_monitor_enter_nursery(struct fm_monitor *monitor)
+{
+    fm_nursery_enter_nursery(&monitor->nursery);
+    close_writing_end(monitor);
 }
 
 static int
@@ -342,7 +378,7 @@ fm_monitor_start(struct fm_monitor *monitor)
 void
 fm_monitor_begin_stop(struct fm_monitor *monitor)
 {
-    (void)eventfd_write(monitor->close_fd, 1);
+    (void)!write(monitor->close_write_fd, "", 1);
 }
 
 void
@@ -371,4 +407,5 @@ fm_monitor_fini(struct fm_monitor *monitor)
     fm_recovery_fini(&monitor->recovery);
     free(monitor->workers);
     (void)close(monitor->close_fd);
+    close_writing_end(monitor);
 }

@@ -33,7 +33,10 @@ struct fm_monitor {
     struct fm_nursery nursery;
     bool replaces; /* a worker that dies gets a successor */
     struct fm_recovery recovery;
-    int close_fd; /* eventfd: makes the workers, and then the monitor, end */
+    /* A pipe's reading end: makes the workers, and then the monitor, end. The other one is the
+     * parent's alone and closes by itself if the parent executes another program. */
+    int close_fd;
+    int close_write_fd;
     pthread_t thread;
     /* Workers that haven't ended for good. Written by the monitor (release) after it has settled a
      * worker's items, read by the consumer (acquire). */
@@ -53,7 +56,7 @@ struct fm_monitor_options {
     uint64_t retries;   /* how often an item that was lost with its worker is run again */
 };
 
-/* Allocates, and makes close_fd and the nursery's socket, before the fork; 0 or -errno. */
+/* Allocates, and makes the pipe and the nursery's socket, before the fork; 0 or -errno. */
 int fm_monitor_init(struct fm_monitor *monitor, struct fm_board *board,
                     const struct fm_monitor_options *options);
 
@@ -65,6 +68,10 @@ int fm_monitor_add(struct fm_monitor *monitor, pid_t pid);
 
 /* The same, by the nursery: has it forked. */
 int fm_monitor_add_from_nursery(struct fm_monitor *monitor);
+
+/* In a forked worker, or in the nursery: gives up what is others'. */
+void fm_monitor_enter_worker(struct fm_monitor *monitor);
+void fm_monitor_enter_nursery(struct fm_monitor *monitor);
 
 /* Starts the thread; 0 or -errno, and then all processes were killed and reaped. */
 int fm_monitor_start(struct fm_monitor *monitor);

@@ -77,6 +77,7 @@ fm_engine_attach(const struct fm_board_options *options, bool may_rerun,
     }
     engine->parent_pidfd = fds->parent_pidfd;
     engine->monitor.close_fd = fds->close_fd;
+    engine->monitor.close_write_fd = -1;
     engine->monitor.nursery = (struct fm_nursery){.parent_fd = -1, .nursery_fd = fds->nursery_fd};
     (void)pthread_sigmask(SIG_SETMASK, NULL, &engine->signals);
     return engine;

@@ -35,7 +35,7 @@ static _Noreturn void
 be_worker(const struct birth *birth, unsigned worker)
 {
     birth->engine->generation = fm_process_generation();
-    fm_nursery_fini(&birth->engine->monitor.nursery);
+    fm_monitor_enter_worker(&birth->engine->monitor);
     birth->worker_main(birth->engine, worker, birth->context);
     _exit(1);
 }
@@ -65,7 +65,7 @@ be_nursery(struct birth *birth)
     Py_XDECREF(done);
     PyErr_Clear();
     fm_process_name_thread("fm-nursery");
-    fm_nursery_enter_nursery(&engine->monitor.nursery);
+    fm_monitor_enter_nursery(&engine->monitor);
     (void)pthread_sigmask(SIG_SETMASK, &engine->signals, NULL);
     fm_nursery_serve(&engine->monitor.nursery, engine->parent_pidfd, engine->monitor.close_fd,
                      fork_successor, birth);

@@ -4,7 +4,6 @@
 
 #include "refusal.h"
 
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 /* The nursery's pid, or -1 with an exception. The call returns when it has loaded the payload; it
@@ -67,7 +66,7 @@ fm_engine_start_remote(struct fm_engine *engine, PyObject *payload, PyObject *re
     Py_BEGIN_ALLOW_THREADS
     result = add_workers(engine, nursery);
     if (result < 0) {
-        (void)eventfd_write(engine->monitor.close_fd, 1);
+        fm_monitor_begin_stop(&engine->monitor);
     }
     Py_END_ALLOW_THREADS
     if (result < 0) {

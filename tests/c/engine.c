@@ -90,7 +90,7 @@ static void
 run_nursery(void *argument)
 {
     struct engine *engine = argument;
-    fm_nursery_enter_nursery(&engine->monitor.nursery);
+    fm_monitor_enter_nursery(&engine->monitor);
     fm_nursery_serve(&engine->monitor.nursery, engine->parent_pidfd, engine->monitor.close_fd,
                      fork_successor, NULL);
 }

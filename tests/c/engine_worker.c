@@ -247,7 +247,7 @@ engine_run_worker(void *argument)
     struct fm_pool *pool = &engine->pools[at->worker];
     pool->self = &engine->board.roster.entries[at->worker];
     if (engine->options.forked) {
-        fm_nursery_fini(&engine->monitor.nursery);
+        fm_monitor_enter_worker(&engine->monitor);
     }
     await_watch(at);
     (void)fm_add_relaxed(&engine->shared->births[at->worker], 1);

@@ -18,10 +18,10 @@
 static const char *const role_names[FAULT_ROLES] = {"parent", "thread", "nursery", "worker"};
 
 static const char *const call_names[FAULT_CALLS] = {
-    "mmap",       "malloc",     "calloc",     "fork",       "pthread_create", "pthread_attr_init",
-    "poll",       "futex_wait", "futex_wake", "pidfd_open", "eventfd",        "memfd_create",
-    "socketpair", "send",       "recv",       "waitpid",    "open",           "read",
-    "pread",      "wait",
+    "mmap",         "malloc",     "calloc",     "fork",       "pthread_create", "pthread_attr_init",
+    "poll",         "futex_wait", "futex_wake", "pidfd_open", "eventfd",        "pipe2",
+    "memfd_create", "socketpair", "send",       "recv",       "waitpid",        "open",
+    "read",         "pread",      "wait",
 };
 
 /* What each may plausibly give; the lists end with 0. */
@@ -37,6 +37,7 @@ static const int errors[FAULT_CALLS][4] = {
     [FAULT_FUTEX_WAKE] = {ENOMEM, EAGAIN},
     [FAULT_PIDFD_OPEN] = {EMFILE, ENOMEM},
     [FAULT_EVENTFD] = {EMFILE, ENOMEM},
+    [FAULT_PIPE] = {EMFILE, ENOMEM},
     [FAULT_MEMFD] = {EMFILE, ENOMEM},
     [FAULT_SOCKETPAIR] = {EMFILE, ENOMEM},
     [FAULT_SEND] = {EINTR, ENOMEM, EPIPE},
@@ -182,6 +183,7 @@ WRAP(FAULT_MMAP, void *, mmap, MAP_FAILED,
 WRAP(FAULT_POLL, int, poll, -1, (struct pollfd * fds, nfds_t count, int timeout),
      (fds, count, timeout))
 WRAP(FAULT_EVENTFD, int, eventfd, -1, (unsigned value, int flags), (value, flags))
+WRAP(FAULT_PIPE, int, pipe2, -1, (int fds[2], int flags), (fds, flags))
 WRAP(FAULT_MEMFD, int, memfd_create, -1, (const char *name, unsigned flags), (name, flags))
 WRAP(FAULT_SOCKETPAIR, int, socketpair, -1, (int domain, int type, int protocol, int fds[2]),
      (domain, type, protocol, fds))

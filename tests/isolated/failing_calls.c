@@ -23,6 +23,7 @@ enum call {
     CALL_MMAP,
     CALL_MEMFD_CREATE,
     CALL_EVENTFD,
+    CALL_PIPE2,
     CALL_SOCKETPAIR,
     CALL_POLL,
     CALL_SEND,
@@ -93,6 +94,7 @@ INTERPOSE(CALL_MMAP, CALLER, void *, mmap, MAP_FAILED,
 INTERPOSE(CALL_MEMFD_CREATE, NULL, int, memfd_create, -1, (const char *name, unsigned flags),
           (name, flags))
 INTERPOSE(CALL_EVENTFD, CALLER, int, eventfd, -1, (unsigned value, int flags), (value, flags))
+INTERPOSE(CALL_PIPE2, CALLER, int, pipe2, -1, (int fds[2], int flags), (fds, flags))
 INTERPOSE(CALL_SOCKETPAIR, CALLER, int, socketpair, -1,
           (int domain, int type, int protocol, int fds[2]), (domain, type, protocol, fds))
 INTERPOSE(CALL_POLL, CALLER, int, poll, -1, (struct pollfd * fds, nfds_t count, int timeout),

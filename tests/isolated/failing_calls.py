@@ -25,6 +25,7 @@ CALLS = {
     "mmap": [errno.ENOMEM],
     "memfd_create": [errno.EMFILE],
     "eventfd": [errno.EMFILE, errno.ENOMEM],
+    "pipe2": [errno.EMFILE],
     "socketpair": [errno.EMFILE],
     "poll": [errno.EINTR, errno.ENOMEM],
     "send": [errno.EINTR, errno.ENOMEM],
