@@ -1,5 +1,6 @@
 """task_timeout ends an item that runs for too long, with its process, and nothing else."""
 
+import asyncio
 import collections
 import ctypes
 import os
@@ -8,7 +9,7 @@ import threading
 import time
 
 import pytest
-from support import SharedInts
+from support import SLOWNESS, Gate, SharedInts, child_pids
 
 from fast_map import TaskTimeout, WorkerCrashed, fast_map
 
@@ -174,6 +175,33 @@ def test_infinity_is_no_limit():
 
 
 @pytest.mark.slow
+def holds(gate):
+    return gate.hold
+
+
+def awaits(gate):
+    async def fn(index):
+        await asyncio.get_running_loop().run_in_executor(None, gate.hold)
+        return index
+
+    return fn
+
+
+@pytest.mark.parametrize("fn_at", [holds, awaits])
+def test_the_time_for_which_its_process_was_stopped_is_not_the_items(fn_at):
+    limit = 3 * SLOWNESS
+    gate = Gate()
+    with fast_map(fn_at(gate), range(4), task_timeout=limit) as it:
+        time.sleep(0.2)  # so that all are in the midst of it
+        workers = child_pids()
+        for number, pause in [(signal.SIGSTOP, limit + 1), (signal.SIGCONT, 0.3)]:
+            for pid in workers:
+                os.kill(pid, number)
+            time.sleep(pause)
+        gate.open()
+        assert list(it) == list(range(4))
+
+
 def test_no_item_is_late_for_want_of_room_for_its_result():
     """256 MiB at most are in flight; beyond that results wait until the caller takes some."""
     size = 24 << 20

@@ -122,6 +122,11 @@ struct fm_pool {
     fm_atomic_u32 batching;
     fm_atomic_u64 batches;
 
+    /* When the process last went on after it had been stopped (SIGSTOP, Ctrl-Z), and for how long it
+     * was, all in all. The supervisor's own. */
+    int64_t resumed;
+    int64_t stopped;
+
     int kick_fd;                     /* wakes the supervisor */
     sigset_t signals;                /* the signal mask of pool threads */
     struct fm_moderation moderation; /* the leader's */
@@ -173,6 +178,15 @@ void fm_pool_stop_growing(struct fm_pool *pool);
 
 /* Supervisor: some thread would run if it were let. Looks at a few threads only. */
 bool fm_pool_is_runnable(struct fm_pool *pool);
+
+/* Supervisor: whether an item that runs since then has exceeded the task_timeout at `now`. That the
+ * process was stopped is not the item's doing. */
+static inline bool
+fm_pool_is_late(const struct fm_pool *pool, int64_t since, int64_t now)
+{
+    int64_t stopped = since < pool->resumed ? pool->stopped : 0;
+    return now - since - stopped > pool->task_timeout;
+}
 
 /* Supervisor: a thread whose item has run for longer than the task_timeout at `now`, or NULL. */
 struct fm_pool_thread *fm_pool_find_overdue(struct fm_pool *pool, int64_t now);

@@ -158,7 +158,7 @@ is_overdue(const struct fm_pool_thread *thread, int64_t now)
     /* Twice, since the item may change between the two fields. */
     uint64_t item = fm_load_relaxed(&thread->running);
     int64_t since = (int64_t)fm_load_relaxed(&thread->since);
-    return item != FM_NO_ITEM && now - since > thread->pool->task_timeout
+    return item != FM_NO_ITEM && fm_pool_is_late(thread->pool, since, now)
            && fm_load_relaxed(&thread->running) == item;
 }
 

@@ -18,6 +18,9 @@
 /* An item that may run this long may as well run for a quiet tick longer. */
 #define TIMED_LEAST (8 * TICK_QUIET * FM_MILLISECOND)
 
+/* Who oversleeps by that much was stopped, or given no CPU, as was all of the process. */
+#define STOP_LEAST FM_SECOND
+
 /* How long a thread may take to write its stack. */
 #define STACK_MOST_MS 200
 
@@ -81,7 +84,7 @@ find_overdue(struct fm_pool *pool, struct fm_overdue *found)
     }
     found->item = thread != NULL ? fm_load_relaxed(&thread->running) : FM_NO_ITEM;
     if (found->item == FM_NO_ITEM
-        || now - (int64_t)fm_load_relaxed(&thread->since) <= pool->task_timeout) {
+        || !fm_pool_is_late(pool, (int64_t)fm_load_relaxed(&thread->since), now)) {
         return false;
     }
     found->tid = thread->tid;
@@ -209,6 +212,18 @@ wake_up(struct supervisor *supervisor)
     supervisor->tick = NO_TICK;
 }
 
+static void
+note_stop(const struct supervisor *supervisor, int64_t asleep_since)
+{
+    struct fm_pool *pool = supervisor->pool;
+    int64_t now = fm_clock_now();
+    int64_t overslept = now - asleep_since - supervisor->tick * FM_MILLISECOND;
+    if (supervisor->tick != NO_TICK && overslept > STOP_LEAST) {
+        pool->resumed = now;
+        pool->stopped += overslept;
+    }
+}
+
 static void *
 run_supervisor(void *argument)
 {
@@ -220,7 +235,9 @@ run_supervisor(void *argument)
         {.fd = pool->kick_fd, .events = POLLIN},
     };
     while (!fm_pool_is_closing(pool)) {
+        int64_t asleep_since = fm_clock_now();
         int ready = poll(watched, 3, supervisor.tick);
+        note_stop(&supervisor, asleep_since);
         if (ready > 0 && watched[0].revents != 0) {
             _exit(FM_EXIT_ORPHANED);
         }

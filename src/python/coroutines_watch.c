@@ -42,12 +42,12 @@ fm_coroutines_end_step(struct fm_coroutine *coroutine)
 /* ---- on the supervisor's thread ---- */
 
 static bool
-is_overdue(const struct fm_watched_item *watched, int64_t timeout)
+is_overdue(const struct fm_watched_item *watched, const struct fm_pool *pool)
 {
     /* Twice, since the item may change between the two fields. */
     uint64_t item = fm_load_relaxed(&watched->item);
     int64_t since = (int64_t)fm_load_relaxed(&watched->since);
-    return item != FM_NO_ITEM && fm_clock_now() - since > timeout
+    return item != FM_NO_ITEM && fm_pool_is_late(pool, since, fm_clock_now())
            && fm_load_relaxed(&watched->item) == item;
 }
 
@@ -79,13 +79,13 @@ find_overdue(void *context, struct fm_overdue *found)
 {
     struct fm_worker *worker = context;
     struct fm_coroutines *coroutines = worker->coroutines;
-    int64_t timeout = worker->pool.task_timeout;
-    if (!is_overdue(&coroutines->oldest, timeout)) {
+    const struct fm_pool *pool = &worker->pool;
+    if (!is_overdue(&coroutines->oldest, pool)) {
         return false;
     }
     bool stuck = is_stuck(coroutines);
     struct fm_watched_item *watched = stuck ? &coroutines->stepping : &coroutines->oldest;
-    if (!is_overdue(watched, timeout)) {
+    if (!is_overdue(watched, pool)) {
         return false;
     }
     found->item = fm_load_relaxed(&watched->item);
