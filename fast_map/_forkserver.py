@@ -13,6 +13,9 @@ import signal
 import struct
 import sys
 from multiprocessing import forkserver, process, spawn
+
+# Not os.close, for which gevent puts one that leaves the descriptor open until its loop turns.
+from posix import close
 from typing import Any, NoReturn
 
 from . import _core
@@ -55,7 +58,7 @@ def launch_nursery(
         try:
             status_r, data_w = _server.connect_to_new_process([*descriptors, ready_w])
         finally:
-            os.close(ready_w)
+            close(ready_w)
         try:
             _send(data_w, child)
             _await_ready(ready_r)
@@ -64,9 +67,9 @@ def launch_nursery(
             _kill(status_r)
             raise
         finally:
-            os.close(status_r)
+            close(status_r)
     finally:
-        os.close(ready_r)
+        close(ready_r)
 
 
 class _Nursery:
@@ -80,7 +83,7 @@ class _Nursery:
         self.preparation = preparation
 
     def _bootstrap(self, parent_sentinel: int) -> int:
-        os.close(parent_sentinel)
+        close(parent_sentinel)
         *descriptors, ready = forkserver._forkserver._inherited_fds  # type: ignore[attr-defined]
         try:
             self._serve(tuple(descriptors), ready)

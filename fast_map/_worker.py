@@ -48,6 +48,7 @@ def set_up_worker(role: str) -> None:
     # The parent decides what Ctrl-C ends. SIG_IGN would do, but programs that fn starts inherit it.
     _signal.signal(_SIGINT, _ignore_interrupt)
     _detach_stdin()
+    _leave_greenlets()
     _reseed_numpy()
     _name_process(role)
 
@@ -103,6 +104,14 @@ def _detach_stdin() -> None:
         if null != 0:
             os.close(null)
         sys.stdin = _empty_input or os.fdopen(0, closefd=False)
+
+
+def _leave_greenlets() -> None:
+    """gevent's hub has the caller's greenlets too, and would run them here once fn waits."""
+    hub = sys.modules.get("gevent.hub")
+    if hub is not None:
+        # On a loop of its own: the default one is the same here, with all that waits in it.
+        hub.set_hub(hub.Hub(default=False))
 
 
 def _reseed_numpy() -> None:

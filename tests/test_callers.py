@@ -154,6 +154,11 @@ def test_an_error_of_any_stage_of_a_pipeline_comes_out_at_its_end(stage):
         del it
 
 
+def test_maps_in_greenlets_leave_the_other_greenlets_where_they_are():
+    pytest.importorskip("gevent")
+    assert run_script("in_greenlets.py", timeout=60) == (0, "", "")
+
+
 # In other processes
 
 
