@@ -19,6 +19,9 @@ from typing import Any
 _SEND_ARGUMENT, _READ_ARGUMENT, _CALL, _SEND_RESULT, _INITIALIZE = range(5)
 
 
+# FM_EXIT_ORPHANED of the extension.
+_MISSES_ITS_PARENT = 70
+
 # The signals that faulthandler explains.
 _FAULTS = (_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGABRT, _signal.SIGFPE, _signal.SIGILL)
 
@@ -62,6 +65,10 @@ class WorkerCrashed(BrokenExecutor):
                 how += " (a fault in C code: python -X faulthandler shows where)"
         elif self.exitcode is not None:
             how = f"exited with status {self.exitcode}"
+            if self.exitcode == _MISSES_ITS_PARENT:
+                how += (
+                    " (as if its parent had ended: does fn close descriptors that are not its own?)"
+                )
         else:
             how = "ended, and its exit status was taken by somebody else"
         if not self.items:

@@ -205,3 +205,16 @@ def test_a_child_of_the_caller_is_not_taken_for_a_worker():
     assert list(fast_map(identity, range(10))) == list(range(10))
     assert type(drain(fast_map(crash_at(0, lambda: os._exit(1)), range(3)))[1]) is WorkerCrashed
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+@KINDS
+def test_fn_that_closes_all_descriptors_ends_its_process(kind):
+    def close_all(index):
+        if index == 5:
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+            time.sleep(600)
+        return index
+
+    results, error = drain(fast_map(close_all, kind(range(10)), threads_limit=1))
+    assert results == list(range(5))
+    assert (type(error), error.items) == (WorkerCrashed, (5,))

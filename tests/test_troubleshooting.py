@@ -1,9 +1,11 @@
 """The messages that the README's troubleshooting table quotes are those that the mistakes give."""
 
+import os
 import pdb
 import re
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -12,7 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from support import die_of, run_script
+from support import PATIENCE, die_of, run_script
 
 from fast_map import fast_map
 
@@ -55,6 +57,10 @@ def die_by(number):
     list(fast_map(lambda item: die_of(number), range(1)))
 
 
+def close_all_descriptors():
+    list(fast_map(lambda item: (os.closerange(3, 1024), time.sleep(600)), range(1)))
+
+
 def ask():
     list(fast_map(input, [""]))
 
@@ -90,6 +96,13 @@ def leave_a_main_module_unguarded():
     return run_script("fork_server.py", "unguarded")[2]
 
 
+def import_in_a_subinterpreter():
+    pytest.importorskip("_testcapi", reason="this interpreter comes without its test modules")
+    program = "import _testcapi; _testcapi.run_in_subinterp('import fast_map')"
+    command = [sys.executable, "-I", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE).stderr
+
+
 def build_elsewhere():
     return (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
 
@@ -99,12 +112,14 @@ MISTAKES = {
     "PicklingError:": return_generators,
     "WorkerCrashed: … was killed by SIGKILL": lambda: die_by(signal.SIGKILL),
     "WorkerCrashed: … was killed by SIGSEGV": lambda: die_by(signal.SIGSEGV),
+    "WorkerCrashed: … exited with status 70": close_all_descriptors,
     "EOFError:": ask,
     "BdbQuit": debug,
     "SQLite objects": share_a_connection_among_threads,
     "BlockingIOError:": start_with_no_process_left,
     "RuntimeError: … a main module": leave_a_main_module_unguarded,
     "ImportError: progress": show_progress_without_tqdm,
+    "ImportError: fast_map runs in": import_in_a_subinterpreter,
     "fast_map runs on Linux only": build_elsewhere,
 }
 

@@ -183,10 +183,26 @@ make_type(PyObject *module, PyType_Spec *spec)
     return (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
 }
 
+/* CPython can fork from the main interpreter only. Not all of the others look at the slots below. */
+static int
+refuse_subinterpreters(void)
+{
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError,
+                        "fast_map runs in the main interpreter only, since others cannot fork "
+                        "(mod_wsgi uses it with WSGIApplicationGroup %{GLOBAL})");
+        return -1;
+    }
+    return 0;
+}
+
 static int
 execute(PyObject *module)
 {
     struct fm_state *state = PyModule_GetState(module);
+    if (refuse_subinterpreters() < 0) {
+        return -1;
+    }
     if (fm_process_count_generations() < 0) {
         PyErr_NoMemory();
         return -1;
@@ -245,7 +261,6 @@ free_module(void *module)
     (void)clear(module);
 }
 
-/* Workers are forked from the main interpreter, so that this module is not for others. */
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, execute},
 #if PY_VERSION_HEX >= 0x030C0000
