@@ -156,7 +156,7 @@ def test_an_error_of_any_stage_of_a_pipeline_comes_out_at_its_end(stage):
 
 def test_maps_in_greenlets_leave_the_other_greenlets_where_they_are():
     pytest.importorskip("gevent")
-    assert run_script("in_greenlets.py", timeout=60) == (0, "", "")
+    assert run_script("in_greenlets.py") == (0, "", "")
 
 
 # In other processes
