@@ -67,19 +67,49 @@ read_text(const char *path, char *text, size_t size)
     return length;
 }
 
-static bool
-is_ours(const char *tid)
-{
-    char path[300];
+struct thread_stat {
     char name[32];
-    (void)snprintf(path, sizeof path, "/proc/self/task/%s/comm", tid);
-    if (read_text(path, name, sizeof name) <= 0) {
-        return true; /* It has ended. */
+    char state;
+    unsigned flags;
+};
+
+/* The kernel's PF_EXITING, which it sets before it wakes who joins the thread. */
+#define IS_EXITING 0x4
+
+/* False if the thread has ended. The line is `tid (name) state ...`, and the name may hold anything. */
+static bool
+read_stat(int tid, struct thread_stat *stat)
+{
+    char path[64];
+    char text[512];
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+    if (read_text(path, text, sizeof text) <= 0) {
+        return false;
     }
-    name[strcspn(name, "\n")] = '\0';
+    char *name = strchr(text, '(');
+    char *name_end = strrchr(text, ')');
+    if (name == NULL || name_end == NULL) {
+        return false;
+    }
+    *name_end = '\0';
+    (void)snprintf(stat->name, sizeof stat->name, "%s", name + 1);
+    return sscanf(name_end + 1, " %c %*d %*d %*d %*d %*d %u", &stat->state, &stat->flags) == 2;
+}
+
+static bool
+is_ours(const char *name)
+{
     return strcmp(name, FM_MONITOR_NAME) == 0 || strcmp(name, FM_FEEDER_NAME) == 0
            || strcmp(name, FM_SUPERVISOR_NAME) == 0 || strcmp(name, FM_WAITER_NAME) == 0
            || strcmp(name, FM_LEAVING_NAME) == 0;
+}
+
+/* Of another thread of this process: that it is nobody else's, or about to be nobody's. */
+static bool
+is_harmless(int tid)
+{
+    struct thread_stat stat;
+    return !read_stat(tid, &stat) || (stat.flags & IS_EXITING) != 0 || is_ours(stat.name);
 }
 
 bool
@@ -91,25 +121,18 @@ fm_process_has_other_threads(void)
         return false;
     }
     for (struct dirent *each = readdir(threads); each != NULL && !found; each = readdir(threads)) {
-        found = each->d_name[0] != '.' && atoi(each->d_name) != (int)fm_process_thread_id()
-                && !is_ours(each->d_name);
+        int tid = atoi(each->d_name); /* 0: the folder itself, or the one above */
+        found = tid != 0 && tid != (int)fm_process_thread_id() && !is_harmless(tid);
     }
     (void)closedir(threads);
     return found;
 }
 
-/* The line is `tid (name) state ...`, and the name may hold anything. */
 bool
 fm_process_thread_is_runnable(pid_t tid)
 {
-    char path[64];
-    char text[512];
-    (void)snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
-    if (read_text(path, text, sizeof text) <= 0) {
-        return false;
-    }
-    const char *name_end = strrchr(text, ')');
-    return name_end != NULL && name_end[1] == ' ' && name_end[2] == 'R';
+    struct thread_stat stat;
+    return read_stat((int)tid, &stat) && stat.state == 'R';
 }
 
 void
