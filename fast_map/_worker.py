@@ -107,11 +107,16 @@ def _detach_stdin() -> None:
 
 
 def _leave_greenlets() -> None:
-    """gevent's hub has the caller's greenlets too, and would run them here once fn waits."""
-    hub = sys.modules.get("gevent.hub")
-    if hub is not None:
-        # On a loop of its own: the default one is the same here, with all that waits in it.
-        hub.set_hub(hub.Hub(default=False))
+    """gevent's hub has the caller's greenlets too, and would run them here once fn waits.
+
+    It gives the thread a new one when one is needed.
+    """
+    local = sys.modules.get("gevent._hub_local")
+    # A version that has other names for these goes without.
+    with contextlib.suppress(AttributeError):
+        if local is not None and (hub := local.get_hub_if_exists()) is not None:
+            hub.loop.destroy()
+            local.set_hub(None)
 
 
 def _reseed_numpy() -> None:

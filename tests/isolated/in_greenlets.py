@@ -5,6 +5,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import os  # noqa: E402
+import subprocess  # noqa: E402
 import time  # noqa: E402
 
 import gevent  # noqa: E402
@@ -19,6 +20,10 @@ PLACES = [{}, {"retries": 1}, {"procs_limit": 0}, {"start_method": "forkserver"}
 def naps(number):
     time.sleep(0.01)
     return number
+
+
+def starts_a_program(number):
+    return subprocess.check_output(["echo", str(number)])
 
 
 def tick(ours, strays, parent):
@@ -39,6 +44,7 @@ def main():
         maps = [gevent.spawn(run_map, options) for _ in range(2)]
         assert [each.get() for each in maps] == [list(range(COUNT))] * 2, options
     assert run_map({}) == list(range(COUNT))
+    assert list(fast_map(starts_a_program, range(2), threads_limit=1)) == [b"0\n", b"1\n"]
     assert ours[0] > 0
     assert strays[0] == 0
     other.kill()
