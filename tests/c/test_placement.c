@@ -219,9 +219,10 @@ check_together(uint64_t buffersize)
     }
     threads[WORKERS] = test_thread(feed_all, &shift);
     consume_all(&shift, seen);
+    test_join_thread(threads[WORKERS]);
     CHECK_EQUAL(fm_load_acquire(&shift.ring->placement.total), shift.items);
     fm_store_release(&shift.ended, 1);
-    for (unsigned i = 0; i <= WORKERS; i++) {
+    for (unsigned i = 0; i < WORKERS; i++) {
         test_join_thread(threads[i]);
     }
     free(seen);
