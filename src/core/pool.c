@@ -260,7 +260,10 @@ stop_leading(struct fm_pool *pool, bool over)
     pool->over = pool->over || over;
     struct fm_pool_thread *next = pop_parked_locked(pool);
     bool kick = (!over || pool->local) && pool->supervisor_asleep;
-    pool->supervisor_asleep = pool->supervisor_asleep && !kick;
+    if (kick) {
+        pool->supervisor_asleep = false;
+        pool->kicked = fm_clock_now();
+    }
     (void)pthread_mutex_unlock(&pool->lock);
     call_parked(next);
     if (kick) {

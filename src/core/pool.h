@@ -110,6 +110,7 @@ struct fm_pool {
     bool led;                      /* under lock: some thread leads */
     bool over;                     /* under lock: nothing more will come */
     bool supervisor_asleep;        /* under lock: the supervisor needs a kick */
+    int64_t kicked;                /* under lock: when it got the last one, or was started */
     unsigned threads;              /* under lock: all that were started */
     unsigned starting;             /* under lock: those that haven't reached an item yet */
     unsigned active;               /* under lock: those that aren't idle, and the detached items;

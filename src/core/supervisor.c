@@ -28,6 +28,7 @@ struct supervisor {
     struct fm_pool *pool;
     struct fm_growth growth;
     int tick; /* ms until the next look; NO_TICK: when kicked, and the look after that is soon */
+    int64_t looked; /* when the last look began */
     uint64_t seen_batches;
     bool has_seen_batches;
     uint32_t given_back; /* batches held when what stands in them was last given back */
@@ -93,13 +94,15 @@ find_overdue(struct fm_pool *pool, struct fm_overdue *found)
 
 /* An item that runs for too long can only be ended with its process. */
 static void
-end_overdue(struct fm_pool *pool)
+end_overdue(const struct supervisor *supervisor)
 {
+    struct fm_pool *pool = supervisor->pool;
     struct fm_overdue overdue;
     bool found = pool->hooks.find_overdue != NULL
                      ? pool->hooks.find_overdue(pool->hooks.context, &overdue)
                      : find_overdue(pool, &overdue);
-    if (!found) {
+    /* If the process was stopped during this look, the next one knows. */
+    if (!found || fm_clock_now() - supervisor->looked > STOP_LEAST) {
         return;
     }
     struct fm_last_words *words = &pool->roster->last_words[pool->worker];
@@ -180,7 +183,7 @@ look(struct supervisor *supervisor)
     unsigned added = 0;
     give_back_reserved(supervisor);
     if (pool->task_timeout > 0) {
-        end_overdue(pool);
+        end_overdue(supervisor);
     }
     bool busy = fm_pool_sample(pool, &sample);
     if (busy) {
@@ -212,32 +215,46 @@ wake_up(struct supervisor *supervisor)
     supervisor->tick = NO_TICK;
 }
 
+/* When this look was due. Where a kick was waited for, nothing ran before it. */
+static int64_t
+find_due(const struct supervisor *supervisor)
+{
+    struct fm_pool *pool = supervisor->pool;
+    if (supervisor->tick != NO_TICK) {
+        return supervisor->looked + supervisor->tick * FM_MILLISECOND;
+    }
+    (void)pthread_mutex_lock(&pool->lock);
+    int64_t kicked = pool->kicked;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return kicked;
+}
+
 static void
-note_stop(const struct supervisor *supervisor, int64_t asleep_since)
+note_stop(struct supervisor *supervisor)
 {
     struct fm_pool *pool = supervisor->pool;
     int64_t now = fm_clock_now();
-    int64_t overslept = now - asleep_since - supervisor->tick * FM_MILLISECOND;
-    if (supervisor->tick != NO_TICK && overslept > STOP_LEAST) {
+    int64_t overslept = now - find_due(supervisor);
+    if (overslept > STOP_LEAST) {
         pool->resumed = now;
         pool->stopped += overslept;
     }
+    supervisor->looked = now;
 }
 
 static void *
 run_supervisor(void *argument)
 {
     struct fm_pool *pool = argument;
-    struct supervisor supervisor = {.pool = pool, .tick = TICK_LEAST};
+    struct supervisor supervisor = {.pool = pool, .tick = TICK_LEAST, .looked = pool->kicked};
     struct pollfd watched[] = {
         {.fd = pool->parent_pidfd, .events = POLLIN},
         {.fd = pool->close_fd, .events = POLLIN},
         {.fd = pool->kick_fd, .events = POLLIN},
     };
     while (!fm_pool_is_closing(pool)) {
-        int64_t asleep_since = fm_clock_now();
         int ready = poll(watched, 3, supervisor.tick);
-        note_stop(&supervisor, asleep_since);
+        note_stop(&supervisor);
         if (ready > 0 && watched[0].revents != 0) {
             _exit(FM_EXIT_ORPHANED);
         }
@@ -270,6 +287,7 @@ fm_supervisor_start(struct fm_pool *pool)
     if (!pool->local) {
         fm_process_name_thread(FM_SUPERVISOR_NAME);
     }
+    pool->kicked = fm_clock_now();
     int result = fm_thread_create_deaf(&handle, run_supervisor, pool);
     if (result == 0) {
         adopt(pool, handle);
