@@ -255,7 +255,8 @@ run_supervisor(void *argument)
     while (!fm_pool_is_closing(pool)) {
         int ready = poll(watched, 3, supervisor.tick);
         note_stop(&supervisor);
-        if (ready > 0 && watched[0].revents != 0) {
+        /* A parent that ends closes its end of the pipe first; one that asks writes to it. */
+        if (ready > 0 && (watched[0].revents != 0 || watched[1].revents == POLLHUP)) {
             _exit(FM_EXIT_ORPHANED);
         }
         if (ready > 0 && watched[1].revents != 0) {

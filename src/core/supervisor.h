@@ -8,7 +8,7 @@
 #define FM_LEAVE_GRACE_MS 100
 
 /* Exit statuses of a worker that ends by itself. */
-#define FM_EXIT_ORPHANED 70 /* its parent has died */
+#define FM_EXIT_ORPHANED 70 /* its parent has died, or become another program */
 #define FM_EXIT_OVERDUE 72  /* an item ran for too long; see fm_last_words */
 #define FM_EXIT_SPENT 73    /* it has run as many items as it may */
 
