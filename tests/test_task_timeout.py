@@ -174,7 +174,6 @@ def test_infinity_is_no_limit():
     assert list(fast_map(abs, [1], task_timeout=float("inf"))) == [1]
 
 
-@pytest.mark.slow
 def holds(gate):
     return gate.hold
 
@@ -202,6 +201,7 @@ def test_the_time_for_which_its_process_was_stopped_is_not_the_items(fn_at):
         assert list(it) == list(range(4))
 
 
+@pytest.mark.slow
 def test_no_item_is_late_for_want_of_room_for_its_result():
     """256 MiB at most are in flight; beyond that results wait until the caller takes some."""
     size = 24 << 20
