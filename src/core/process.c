@@ -141,6 +141,21 @@ fm_process_signal_thread(pid_t tid, int signal)
     (void)syscall(SYS_tgkill, getpid(), tid, signal);
 }
 
+bool
+fm_process_thread_handles(pid_t tid, int signal)
+{
+    char path[64];
+    char text[4096];
+    unsigned long long blocked;
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/status", (int)tid);
+    if (read_text(path, text, sizeof text) <= 0) {
+        return false;
+    }
+    const char *line = strstr(text, "\nSigBlk:");
+    return line != NULL && sscanf(line, "\nSigBlk: %llx", &blocked) == 1
+           && (blocked >> (signal - 1) & 1) != 0;
+}
+
 void
 fm_process_name_thread(const char *name)
 {

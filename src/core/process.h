@@ -43,6 +43,10 @@ bool fm_process_thread_is_runnable(pid_t tid);
 /* Sends a signal to one thread of this process. */
 void fm_process_signal_thread(pid_t tid, int signal);
 
+/* Whether a thread of this process is in its handler of that signal, which the kernel blocks for so
+ * long; false where /proc doesn't say. */
+bool fm_process_thread_handles(pid_t tid, int signal);
+
 /* The calling thread's name as ps, top and py-spy show it (cut to 15 bytes). */
 void fm_process_name_thread(const char *name);
 

@@ -60,9 +60,12 @@ take_stack(struct fm_pool *pool, const struct fm_overdue *overdue, struct fm_las
     for (int waited = 0; waited < STACK_MOST_MS; waited++) {
         struct pollfd parent = {.fd = pool->parent_pidfd, .events = POLLIN};
         (void)poll(&parent, 1, 1);
+        /* In this order: what the handler has written before its end is read after it. */
+        bool goes_on = overdue->tid != 0
+                       && fm_process_thread_handles(overdue->tid, pool->stack_signal);
         ssize_t size = pread(pool->stack_fd, words->stack, sizeof words->stack, 0);
-        if (size > 0 && (uint64_t)size == words->size) {
-            return; /* it has stopped growing */
+        if (size > 0 && (uint64_t)size == words->size && !goes_on) {
+            return;
         }
         words->size = size > 0 ? (uint64_t)size : 0;
     }

@@ -231,6 +231,58 @@ check_other_threads(void *ignored)
     }
 }
 
+static fm_atomic_u32 handler_entered;
+static fm_atomic_u32 handler_may_end;
+
+static void
+stay_in_handler(int signal)
+{
+    (void)signal;
+    fm_store_release(&handler_entered, 1);
+    while (fm_load_acquire(&handler_may_end) == 0) {
+        test_sleep(FM_MILLISECOND);
+    }
+}
+
+/* TSan calls handlers from libc's functions only. */
+static void *
+take_naps(void *argument)
+{
+    struct bystander *self = argument;
+    fm_store_release(&self->tid, (uint32_t)fm_process_thread_id());
+    while (!fm_load_acquire(&self->stop)) {
+        test_sleep(FM_MILLISECOND);
+    }
+    return NULL;
+}
+
+static void
+check_handler(void)
+{
+    struct bystander bystander = {.burns = false};
+    struct sigaction action = {.sa_handler = stay_in_handler, .sa_flags = SA_RESTART};
+    CHECK_EQUAL(sigaction(SIGRTMAX, &action, NULL), 0);
+    pthread_t thread = test_thread(take_naps, &bystander);
+    while (fm_load_acquire(&bystander.tid) == 0) {
+        test_sleep(FM_MILLISECOND);
+    }
+    pid_t tid = (pid_t)fm_load_acquire(&bystander.tid);
+    CHECK(!fm_process_thread_handles(tid, SIGRTMAX));
+    fm_process_signal_thread(tid, SIGRTMAX);
+    while (fm_load_acquire(&handler_entered) == 0) {
+        test_sleep(FM_MILLISECOND);
+    }
+    CHECK(fm_process_thread_handles(tid, SIGRTMAX));
+    CHECK(!fm_process_thread_handles(fm_process_thread_id(), SIGRTMAX));
+    fm_store_release(&handler_may_end, 1);
+    while (fm_process_thread_handles(tid, SIGRTMAX)) {
+        test_sleep(FM_MILLISECOND); /* It ends within the time limit. */
+    }
+    fm_store_release(&bystander.stop, 1);
+    test_join_thread(thread);
+    CHECK(!fm_process_thread_handles(tid, SIGRTMAX));
+}
+
 int
 main(void)
 {
@@ -247,6 +299,7 @@ main(void)
     test_run("other threads", check_other_threads, NULL);
     check_bystander(false);
     check_bystander(true);
+    check_handler();
     CHECK(fm_process_thread_is_runnable(fm_process_thread_id()));
     CHECK(!fm_process_thread_is_runnable(0x7ffffff0));
     CHECK(fm_process_open(0x7ffffff0) < 0);
