@@ -1,5 +1,4 @@
-"""What a worker process sets right after the fork, and its output before it ends; and the names of
-threads that are no worker's.
+"""What a worker process sets right after the fork, and its output before it ends.
 
 The extension calls these functions; see src/python/worker.c.
 """
@@ -11,7 +10,6 @@ import io
 import os
 import signal
 import sys
-import threading
 from types import FrameType
 
 _SIGINT = int(signal.SIGINT)
@@ -51,22 +49,6 @@ def set_up_worker(role: str) -> None:
     _leave_greenlets()
     _reseed_numpy()
     _name_process(role)
-
-
-def set_up_thread(worker: int, number: int) -> None:
-    """Give a thread of the extension's own a name that Python knows too."""
-    threading.current_thread().name = f"fast_map-worker-{worker}-thread-{number}"
-
-
-def enter_local_thread(number: int) -> None:
-    """Name a thread that the extension has started in the caller's process."""
-    threading.current_thread().name = f"fast_map-thread-{number}"
-
-
-def leave_local_thread() -> None:
-    """Have threading forget the thread, as it would only from CPython 3.13 on."""
-    with threading._active_limbo_lock:  # type: ignore[attr-defined]
-        threading._active.pop(threading.get_ident(), None)  # type: ignore[attr-defined]
 
 
 def prepare_stack_dump() -> tuple[int, int]:

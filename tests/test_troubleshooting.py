@@ -84,6 +84,14 @@ def show_progress_without_tqdm():
         fast_map(abs, range(3), progress=True)
 
 
+def set_a_handler_in_fn():
+    def fn(_):
+        time.sleep(0.005)  # so that threads are added
+        signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+
+    list(fast_map(fn, range(1000)))
+
+
 def start_with_no_process_left():
     status, out, err = run_script("limited.py", "processes", "list", 0)
     if "the limit binds nobody" in out:
@@ -115,6 +123,7 @@ MISTAKES = {
     "WorkerCrashed: … exited with status 70": close_all_descriptors,
     "EOFError:": ask,
     "BdbQuit": debug,
+    "ValueError: signal": set_a_handler_in_fn,
     "SQLite objects": share_a_connection_among_threads,
     "BlockingIOError:": start_with_no_process_left,
     "RuntimeError: … a main module": leave_a_main_module_unguarded,

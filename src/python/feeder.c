@@ -2,6 +2,7 @@
 
 #include "codec.h"
 #include "compat.h"
+#include "context.h"
 #include "errors.h"
 #include "refusal.h"
 #include "thread.h"
@@ -316,6 +317,7 @@ run_feeder(void *argument)
         return NULL;
     }
     PyEval_AcquireThread(thread);
+    fm_context_enter(job->state, job->context);
     fm_moderation_init(&feeder.moderation);
     job->engine->waiter_stats = &job->feeder_stats;
     feed_all(&feeder);

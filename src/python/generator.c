@@ -390,10 +390,13 @@ traverse(PyObject *object, visitproc visit, void *arg)
         Py_VISIT(self->consumer.job->initializer);
         Py_VISIT(self->consumer.job->initargs);
         Py_VISIT(self->consumer.job->input_error);
-        /* A feeder that lives holds the iterators too. */
+        /* A feeder that lives holds the iterators too, and it and local threads the context. */
         if (!self->consumer.job->feeder_started
             || fm_load_acquire(&self->consumer.job->feeder_done)) {
             Py_VISIT(self->consumer.job->source.inputs);
+            if (self->consumer.job->local == NULL) {
+                Py_VISIT(self->consumer.job->context);
+            }
         }
         if (self->consumer.job->local != NULL
             && !fm_engine_is_foreign(self->consumer.job->engine)) {

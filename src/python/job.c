@@ -1,5 +1,6 @@
 #include "job.h"
 
+#include "context.h"
 #include "cpus.h"
 #include "errors.h"
 #include "feeder.h"
@@ -128,7 +129,8 @@ fm_job_new(PyObject *module, PyObject *iterables, const struct fm_job_options *o
     job->return_exceptions = options->return_exceptions;
     job->unordered = options->unordered;
     job->runs_coroutines = options->coroutines;
-    if (fm_source_init(&job->source, iterables, !options->remote) < 0
+    job->context = fm_context_capture(job->state);
+    if (job->context == NULL || fm_source_init(&job->source, iterables, !options->remote) < 0
         || (job->source.total > 0 && start(job, options) < 0)) {
         fm_job_stop(job);
         fm_job_unref(job);
@@ -152,6 +154,7 @@ fm_job_unref(struct fm_job *job)
     fm_call_fini(&job->call);
     Py_CLEAR(job->initializer);
     Py_CLEAR(job->initargs);
+    Py_CLEAR(job->context);
     Py_CLEAR(job->input_error);
     Py_CLEAR(job->module);
     PyMem_Free(job);

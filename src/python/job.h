@@ -46,6 +46,7 @@ struct fm_job {
     struct fm_call call;
     PyObject *initializer; /* called in each worker process before anything else; NULL for none */
     PyObject *initargs;    /* tuple */
+    PyObject *context;     /* that threads of ours begin with; NULL: an empty one. context.h */
     struct fm_source source;
     struct fm_engine *engine; /* NULL if there is nothing to do */
     struct fm_worker *local;  /* local.h; NULL where processes work */

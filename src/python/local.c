@@ -1,6 +1,7 @@
 #include "local.h"
 
 #include "compat.h"
+#include "context.h"
 #include "feeder.h"
 #include "process.h"
 #include "refusal.h"
@@ -87,11 +88,12 @@ run_thread(void *context, struct fm_pool_thread *thread)
         return;
     }
     PyEval_AcquireThread(state);
-    call_and_clear(PyObject_CallFunction(module_state->enter_local_thread, "I", thread->number));
+    call_and_clear(PyObject_CallFunction(module_state->name_local_thread, "I", thread->number));
+    fm_context_enter(module_state, job->context);
     fm_worker_call_initializer(worker);
     run_all(worker, thread, state);
     if (!fm_engine_is_foreign(worker->engine)) {
-        call_and_clear(PyObject_CallNoArgs(module_state->leave_local_thread));
+        call_and_clear(PyObject_CallNoArgs(module_state->forget_local_thread));
         /* Who finds the map ended may fork before this thread has quite gone. */
         fm_process_name_thread(FM_LEAVING_NAME);
         if (fm_pool_leave(&worker->pool)) {

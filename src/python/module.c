@@ -132,12 +132,14 @@ static const struct import imports[] = {
     IMPORT("fast_map._coroutines", "write_stack", write_coroutine_stack),
     IMPORT("fast_map._stats", "make_stats", make_stats),
     IMPORT("fast_map._worker", "set_up_worker", set_up_worker),
-    IMPORT("fast_map._worker", "set_up_thread", set_up_thread),
-    IMPORT("fast_map._worker", "enter_local_thread", enter_local_thread),
-    IMPORT("fast_map._worker", "leave_local_thread", leave_local_thread),
     IMPORT("fast_map._worker", "prepare_stack_dump", prepare_stack_dump),
     IMPORT("fast_map._worker", "prepare_workers", prepare_workers),
     IMPORT("fast_map._worker", "flush_output", flush_output),
+    IMPORT("fast_map._threads", "capture_context", capture_context),
+    IMPORT("fast_map._threads", "begin_thread", begin_thread),
+    IMPORT("fast_map._threads", "name_worker_thread", name_worker_thread),
+    IMPORT("fast_map._threads", "name_local_thread", name_local_thread),
+    IMPORT("fast_map._threads", "forget_local_thread", forget_local_thread),
 };
 
 #define IMPORT_COUNT (sizeof imports / sizeof imports[0])

@@ -57,12 +57,16 @@ struct fm_state {
 
     /* Python functions of fast_map._worker. */
     PyObject *set_up_worker;
-    PyObject *set_up_thread;
-    PyObject *enter_local_thread;
-    PyObject *leave_local_thread;
     PyObject *prepare_stack_dump;
     PyObject *prepare_workers;
     PyObject *flush_output;
+
+    /* Python functions of fast_map._threads. */
+    PyObject *capture_context;
+    PyObject *begin_thread;
+    PyObject *name_worker_thread;
+    PyObject *name_local_thread;
+    PyObject *forget_local_thread;
 
     /* Kept by the codec, with the GIL: strings that were keys of dicts lately, or NULL; what is known
      * of classes; and numpy's type of arrays with some of its dtypes (a tuple), NULL before the first

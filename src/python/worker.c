@@ -1,6 +1,7 @@
 #include "worker.h"
 
 #include "compat.h"
+#include "context.h"
 #include "coroutines.h"
 #include "supervisor.h"
 #include "task.h"
@@ -119,11 +120,12 @@ static void
 set_up_thread(struct fm_worker *worker, unsigned number)
 {
     PyObject *done =
-        PyObject_CallFunction(worker->job->state->set_up_thread, "II", worker->number, number);
+        PyObject_CallFunction(worker->job->state->name_worker_thread, "II", worker->number, number);
     if (done == NULL) {
         PyErr_Clear();
     }
     Py_XDECREF(done);
+    fm_context_enter(worker->job->state, worker->job->context);
     adapt_switch_interval(number);
 }
 
@@ -282,6 +284,18 @@ fm_worker_call_initializer(struct fm_worker *worker)
     Py_XDECREF(done);
 }
 
+/* The main thread's context is what the process has inherited, or imported, and its initializer has
+ * set: it holds in all threads. */
+static void
+share_context(struct fm_worker *worker)
+{
+    PyObject *context = fm_context_capture(worker->job->state);
+    if (context != NULL) {
+        Py_XSETREF(worker->job->context, context);
+    }
+    PyErr_Clear();
+}
+
 static int
 set_up(struct fm_worker *worker)
 {
@@ -323,6 +337,7 @@ fm_worker_run(struct fm_engine *engine, unsigned number, void *context)
     int result = set_up(&worker);
     if (result == 0) {
         fm_worker_call_initializer(&worker);
+        share_context(&worker);
         result = run(&worker);
     }
     if (result < 0) {

@@ -1,5 +1,6 @@
 """A script whose workers come from a fork server. Argument: what it does wrong, or what happens."""
 
+import decimal
 import os
 import signal
 import sys
@@ -11,8 +12,17 @@ from fast_map import _forkserver, fast_map
 how = sys.argv[1]
 
 
+if how == "sets the precision":
+    decimal.getcontext().prec = 3
+
+
 def square(number):
     return number * number
+
+
+def divide(number):
+    time.sleep(0.005)
+    return str(1 / decimal.Decimal(number))
 
 
 def start(numbers):
@@ -37,6 +47,8 @@ if __name__ == "__main__":
         os.kill(server, signal.SIGKILL)
         os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
         print(list(start(range(3))))
+    elif how == "sets the precision":
+        print(sorted({*fast_map(divide, [3] * 100, start_method="forkserver")}))
     elif how == "slow import":
         interrupt_soon()
         try:
