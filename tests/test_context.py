@@ -164,3 +164,23 @@ def test_new_threads_are_traced_as_those_of_threading(where, setter, getter):
     inputs, threads, in_main_thread = map(set, zip(*results, strict=True))
     assert inputs == threads == {True}
     assert False in in_main_thread
+
+
+def test_workers_leave_by_os_exit_whatever_was_put_there(monkeypatch, tmp_path):
+    leave = os._exit
+
+    def note(status):
+        (tmp_path / str(os.getpid())).write_text(str(status))
+        leave(status)
+
+    monkeypatch.setattr(os, "_exit", note)
+    pids = set(fast_map(lambda _: (time.sleep(0.05), os.getpid())[1], range(8), threads_limit=2))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        str(pid): "0" for pid in pids
+    }
+
+
+def test_workers_leave_although_os_exit_fails(monkeypatch):
+    monkeypatch.setattr(os, "_exit", None)
+    with leaves_nothing():
+        assert list(fast_map(abs, range(-5, 5))) == [*range(5, 0, -1), *range(5)]

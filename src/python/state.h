@@ -59,7 +59,7 @@ struct fm_state {
     PyObject *set_up_worker;
     PyObject *prepare_stack_dump;
     PyObject *prepare_workers;
-    PyObject *flush_output;
+    PyObject *leave;
 
     /* Python functions of fast_map._threads. */
     PyObject *capture_context;

@@ -28,13 +28,10 @@ static _Noreturn void
 leave(struct fm_worker *worker, int status)
 {
     (void)fm_pool_note_cpu(&worker->pool);
-    PyObject *done = PyObject_CallNoArgs(worker->job->state->flush_output);
-    if (done == NULL) {
-        PyErr_Clear();
-    }
-    Py_XDECREF(done);
     (void)fflush(stdout);
     (void)fflush(stderr);
+    PyObject *done = PyObject_CallFunction(worker->job->state->leave, "i", status);
+    Py_XDECREF(done); /* os._exit may be anything that was put in its place */
     _exit(status);
 }
 
