@@ -129,8 +129,8 @@ write_stack(int number)
 {
     (void)number;
     CHECK_EQUAL(write(stack_fd, "sta", 3), 3);
-    test_sleep(10
-               * FM_MILLISECOND); /* A busy machine gives its CPU to others in the midst of it. */
+    /* A busy machine gives its CPU to others in the midst of it. */
+    test_sleep(10 * FM_MILLISECOND);
     CHECK_EQUAL(write(stack_fd, "ck", 2), 2);
 }
 
