@@ -281,11 +281,14 @@ fm_worker_call_initializer(struct fm_worker *worker)
     Py_XDECREF(done);
 }
 
-/* The main thread's context is what the process has inherited, or imported, and its initializer has
- * set: it holds in all threads. */
+/* What the main thread's context has of its initializer, or where nothing is inherited of an import,
+ * holds in all threads. */
 static void
 share_context(struct fm_worker *worker)
 {
+    if (worker->job->initializer == NULL && worker->job->context != NULL) {
+        return; /* It is the caller's still. */
+    }
     PyObject *context = fm_context_capture(worker->job->state);
     if (context != NULL) {
         Py_XSETREF(worker->job->context, context);
