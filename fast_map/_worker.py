@@ -10,11 +10,18 @@ import io
 import os
 import signal
 import sys
+import threading
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 _SIGINT = int(signal.SIGINT)
 _SIGTERM = int(signal.SIGTERM)
 _SIG_DFL = int(signal.SIG_DFL)
+
+# How long a worker waits at its end for what multiprocessing has begun in it, in seconds. It is
+# granted 3 s for that (FM_FINISH_GRACE_MS).
+_FINISH_MOST = 2.0
 
 # What sys.stdin becomes in workers; once there is a map.
 _empty_input: io.TextIOWrapper | None = None
@@ -48,7 +55,7 @@ def set_up_worker(role: str) -> None:
     _detach_stdin()
     _leave_greenlets()
     _reseed_numpy()
-    _name_process(role)
+    _enter_multiprocessing(role)
 
 
 def prepare_stack_dump() -> tuple[int, int]:
@@ -62,6 +69,33 @@ def prepare_stack_dump() -> tuple[int, int]:
     number = int(signal.SIGRTMAX) - 1
     faulthandler.register(number, file=descriptor, all_threads=False)
     return descriptor, number
+
+
+def find_unfinished() -> Callable[[], None] | None:
+    """Return what has to be called before the process ends, which may take a while; mostly None."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is None:
+        return None
+    has_finalizers = any(priority is not None for priority, _ in list(util._finalizer_registry))
+    children = sys.modules["multiprocessing.process"].active_children()
+    return _finish_multiprocessing if has_finalizers or children else None
+
+
+def _finish_multiprocessing() -> None:
+    """Do what a process of multiprocessing does at its end: pass on what was put into queues, give
+    managers' references back, end daemons and wait for other processes."""
+    flush_output()
+    util = sys.modules["multiprocessing.util"]
+    finisher = threading.Thread(target=util._exit_function, daemon=True)
+    finisher.start()
+    finisher.join(_FINISH_MOST)
+    if finisher.is_alive():
+        print(
+            f"fast_map: a worker ended, after {_FINISH_MOST:g} s, before multiprocessing had"
+            " finished in it: a process that fn started goes on, or nobody reads a Queue that fn"
+            " fills (read it while the map runs)",
+            file=sys.stderr,
+        )
 
 
 def leave(status: int) -> None:
@@ -114,10 +148,19 @@ def _reseed_numpy() -> None:
         random.seed()
 
 
-def _name_process(role: str) -> None:
-    """Let multiprocessing.current_process() tell workers from the parent, if it is in use."""
-    process = sys.modules.get("multiprocessing.process")
+def _enter_multiprocessing(role: str) -> None:
+    """Make this a process of its own for multiprocessing too, if that is in use.
+
+    Its queues, locks and proxies know which process and which threads use them, and it tells them
+    of its own forks only.
+    """
+    process: Any = sys.modules.get("multiprocessing.process")
     if process is not None:
         current = process.current_process()
         current._name = f"fast_map-{role}"
         current._parent_pid = os.getppid()
+        process._children = set()
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util._finalizer_registry.clear()
+        util._run_after_forkers()

@@ -306,12 +306,25 @@ list_watched(const struct fm_monitor *monitor, struct pollfd *watched, bool clos
         (struct pollfd){.fd = monitor->nursery_process.pidfd, .events = POLLIN};
 }
 
+static bool
+is_any_finishing(const struct fm_monitor *monitor)
+{
+    for (unsigned i = 0; i < monitor->count; i++) {
+        if (monitor->workers[i].pidfd >= 0
+            && fm_load_relaxed(&monitor->board->roster.entries[i].finishing) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Asked to end, workers have a grace; then they are killed, and at last the nursery too, which by
  * itself waits for its children. */
 static int
 enforce_end(const struct fm_monitor *monitor, int64_t deadline)
 {
     int64_t left = (deadline - fm_clock_now()) / FM_MILLISECOND;
+    left += is_any_finishing(monitor) ? FM_FINISH_GRACE_MS : 0;
     if (left > 0) {
         return (int)left;
     }

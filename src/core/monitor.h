@@ -76,8 +76,8 @@ void fm_monitor_enter_nursery(struct fm_monitor *monitor);
 /* Starts the thread; 0 or -errno, and then all processes were killed and reaped. */
 int fm_monitor_start(struct fm_monitor *monitor);
 
-/* Ends the workers, by force where it must, and then the thread. Blocks for FM_CLOSE_GRACE_MS and
- * what the kernel needs for a kill. */
+/* Ends the workers, by force where it must, and then the thread. Blocks for FM_CLOSE_GRACE_MS, for
+ * FM_FINISH_GRACE_MS more if some worker is finishing, and what the kernel needs for a kill. */
 void fm_monitor_stop(struct fm_monitor *monitor);
 
 /* Asks for the same and doesn't wait: fm_monitor_is_over tells, and the consumer is rung, when

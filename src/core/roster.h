@@ -13,6 +13,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* How much longer a worker has for its farewell that says it is finishing something. */
+#define FM_FINISH_GRACE_MS 3000
+
 struct fm_roster_entry {
     /* Threads that run an item or look for one. Written by the worker; relaxed, a hint. */
     FM_CACHE_ALIGNED fm_atomic_u32 active;
@@ -28,6 +31,9 @@ struct fm_roster_entry {
      * one which kills its process harms no other. It takes nothing else until then, and counts for no
      * share. Written by the worker's main thread; relaxed, a hint to others. */
     fm_atomic_u32 solo;
+    /* 1 once the worker, asked to leave, waits for what its program has begun, as long as that
+     * may take. Written by the worker; relaxed. */
+    fm_atomic_u32 finishing;
     /* The worker's one leading thread waits here for a limit (fm_slots_limit) to be reached. */
     FM_CACHE_ALIGNED struct fm_doorbell work;
 };

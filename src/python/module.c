@@ -134,6 +134,7 @@ static const struct import imports[] = {
     IMPORT("fast_map._worker", "set_up_worker", set_up_worker),
     IMPORT("fast_map._worker", "prepare_stack_dump", prepare_stack_dump),
     IMPORT("fast_map._worker", "prepare_workers", prepare_workers),
+    IMPORT("fast_map._worker", "find_unfinished", find_unfinished),
     IMPORT("fast_map._worker", "leave", leave),
     IMPORT("fast_map._threads", "capture_context", capture_context),
     IMPORT("fast_map._threads", "begin_thread", begin_thread),

@@ -59,6 +59,7 @@ struct fm_state {
     PyObject *set_up_worker;
     PyObject *prepare_stack_dump;
     PyObject *prepare_workers;
+    PyObject *find_unfinished;
     PyObject *leave;
 
     /* Python functions of fast_map._threads. */

@@ -23,11 +23,33 @@
 /* Who has not got the GIL by then waits for a thread that does not let go of it. */
 #define GIL_MOST (300 * FM_MILLISECOND)
 
-/* Workers never run the parent's exit handlers: what they have written goes out, and that is it. */
+/* Waits for what multiprocessing has begun in this process. */
+static void
+finish(struct fm_worker *worker)
+{
+    PyObject *unfinished = PyObject_CallNoArgs(worker->job->state->find_unfinished);
+    if (unfinished != NULL && unfinished != Py_None) {
+        fm_store_relaxed(&worker->pool.self->finishing, 1);
+        PyObject *done = PyObject_CallNoArgs(unfinished);
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(unfinished);
+    PyErr_Clear();
+}
+
+/* Workers never run the parent's exit handlers: what they have written goes out, and that is it. With
+ * the GIL; a thread that comes second lets the first one do it. */
 static _Noreturn void
 leave(struct fm_worker *worker, int status)
 {
+    while (worker->is_leaving) {
+        PyThreadState *state = PyEval_SaveThread();
+        (void)pause();
+        PyEval_RestoreThread(state);
+    }
+    worker->is_leaving = true;
     (void)fm_pool_note_cpu(&worker->pool);
+    finish(worker);
     (void)fflush(stdout);
     (void)fflush(stderr);
     PyObject *done = PyObject_CallFunction(worker->job->state->leave, "i", status);
@@ -218,6 +240,7 @@ set_up_pool(struct fm_worker *worker)
     pool->parent_pidfd = engine->parent_pidfd;
     pool->close_fd = engine->monitor.close_fd;
     fm_store_relaxed(&pool->self->solo, engine->is_successor);
+    fm_store_relaxed(&pool->self->finishing, 0);
     engine->await_space = await_space;
 }
 

@@ -590,6 +590,26 @@ leave_reluctantly(void *context, int status)
     (void)status;
 }
 
+static struct engine asked; /* of end_when_asked */
+
+/* It takes longer than a worker would be granted that doesn't say so. */
+static void *
+finish(void *ignored)
+{
+    (void)ignored;
+    test_sleep((FM_CLOSE_GRACE_MS + 200) * FM_MILLISECOND);
+    _exit(ENGINE_EXIT_LEFT);
+}
+
+static void
+leave_when_finished(void *context, int status)
+{
+    (void)context;
+    (void)status;
+    fm_store_relaxed(&asked.board.roster.entries[0].finishing, 1);
+    (void)test_thread(finish, NULL);
+}
+
 struct farewell {
     void (*leave)(void *context, int status);
     int status;
@@ -602,14 +622,13 @@ static void
 end_when_asked(void *argument)
 {
     const struct farewell *farewell = argument;
-    static struct engine engine;
     struct engine_options options = stuck_options(farewell->leave);
-    engine_start(&engine, &options);
-    await_stuck(&engine);
+    engine_start(&asked, &options);
+    await_stuck(&asked);
     int64_t start = fm_clock_now();
-    fm_monitor_stop(&engine.monitor);
+    fm_monitor_stop(&asked.monitor);
     int64_t took = fm_clock_now() - start;
-    const struct fm_value *how = &engine.monitor.last_crash;
+    const struct fm_value *how = &asked.monitor.last_crash;
     CHECK_EQUAL(how->as.crash.exit_signal, 0);
     CHECK_EQUAL(how->as.crash.exit_code, farewell->status);
     CHECK(took >= farewell->least && took < farewell->least + FM_SECOND);
@@ -624,6 +643,9 @@ main(void)
     static struct farewell quick = {.leave = NULL, .status = ENGINE_EXIT_LEFT};
     static struct farewell slow = {.leave = leave_reluctantly,
                                    .least = FM_LEAVE_GRACE_MS * FM_MILLISECOND};
+    static struct farewell finishing = {.leave = leave_when_finished,
+                                        .status = ENGINE_EXIT_LEFT,
+                                        .least = (FM_CLOSE_GRACE_MS + 200) * FM_MILLISECOND};
     (void)alarm(CHECK_TIME_LIMIT);
     test_run("growth in processes", grow_for_blocking, &forked);
     test_run("growth in threads", grow_for_blocking, &as_threads);
@@ -638,5 +660,6 @@ main(void)
     test_run("parent dies", end_with_parent, NULL);
     test_run("asked to leave", end_when_asked, &quick);
     test_run("asked to leave, reluctant", end_when_asked, &slow);
+    test_run("asked to leave, finishing", end_when_asked, &finishing);
     return 0;
 }
