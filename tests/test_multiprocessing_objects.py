@@ -74,15 +74,6 @@ def test_and_more_than_a_pipe_holds_if_somebody_reads():
     assert sorted(number for number, _ in taken) == list(range(2000))
 
 
-def test_what_was_put_by_items_that_were_seen_arrives_after_a_break():
-    log = multiprocessing.Queue()
-    for seen in fast_map(lambda number: (log.put(number), number)[1], iter(range(10**6))):
-        if seen == 50:
-            break
-    assert set(take_all(log)) >= set(range(51))
-    discard(log)
-
-
 def test_a_queue_that_nobody_reads_does_not_hold_the_end_up_for_long(capfd):
     log = multiprocessing.Queue()
     begin = time.monotonic()

@@ -2,6 +2,7 @@
 
 import collections
 import gc
+import io
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import weakref
 
 import pytest
@@ -35,6 +37,20 @@ def test_output_appears_at_most_once_when_the_map_is_closed():
     counts = collections.Counter(out.splitlines())
     assert counts["before"] == counts["after"] == 1
     assert set(counts.values()) == {1}
+
+
+def test_output_of_idle_workers_has_more_time_than_that_of_busy_ones(monkeypatch, tmp_path):
+    parent = os.getpid()
+
+    class SlowOutput(io.StringIO):
+        def flush(self):
+            if os.getpid() != parent:
+                time.sleep(0.2)
+                (tmp_path / str(os.getpid())).touch()
+
+    monkeypatch.setattr(sys, "stdout", SlowOutput())
+    pids = set(fast_map(lambda _: (time.sleep(0.05), os.getpid())[1], range(4), threads_limit=2))
+    assert {int(path.name) for path in tmp_path.iterdir()} == pids
 
 
 def test_stdin_of_workers_is_empty_and_that_of_the_parent_stays_whole():

@@ -41,7 +41,9 @@ leave(struct fm_pool *pool, int status)
     pool->hooks.leave(pool->hooks.context, status);
     struct pollfd parent = {.fd = pool->parent_pidfd, .events = POLLIN};
     (void)poll(&parent, 1, FM_LEAVE_GRACE_MS);
-    if (fm_load_relaxed(&pool->self->finishing) != 0) {
+    /* Nothing but the farewell itself keeps an idle worker; the monitor kills it if that is stuck. */
+    bool idle = fm_load_relaxed(&pool->self->active) == 0;
+    if (idle || fm_load_relaxed(&pool->self->finishing) != 0) {
         (void)poll(&parent, 1, FM_FINISH_GRACE_MS);
     }
     _exit(status);
