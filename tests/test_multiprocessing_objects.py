@@ -1,6 +1,5 @@
 """Queues, locks and managers of multiprocessing in fn: as in processes of multiprocessing's own."""
 
-import functools
 import multiprocessing
 import os
 import queue
@@ -89,8 +88,7 @@ def test_a_manager_that_the_caller_has_used_serves_all(manager, method):
     shared = manager.dict()
     shared["before"] = 0
     assert len(shared) == 1
-    store = functools.partial(shared.setdefault)
-    results = list(fast_map(store, range(200), range(200), start_method=method))
+    results = list(fast_map(shared.setdefault, range(200), range(200), start_method=method))
     assert results == list(range(200))
     assert len(shared) == 201
 
