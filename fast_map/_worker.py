@@ -44,7 +44,13 @@ def prepare_workers() -> None:
 
 
 def set_up_worker(role: str) -> None:
-    """Make a forked copy of the parent a worker: its own signals, stdin, randomness and name."""
+    """Make a forked copy of the parent, or of the nursery, a worker."""
+    set_up_process(role)
+    _enter_multiprocessing()
+
+
+def set_up_process(role: str) -> None:
+    """What workers and the nursery have in common: own signals, stdin, randomness and name."""
     # Collecting what was inherited would only write to pages that are shared until then.
     gc.freeze()
     # Not by way of the module signal, which looks up an enumeration's member each time.
@@ -55,7 +61,7 @@ def set_up_worker(role: str) -> None:
     _detach_stdin()
     _leave_greenlets()
     _reseed_numpy()
-    _enter_multiprocessing(role)
+    _name_process(role)
 
 
 def prepare_stack_dump() -> tuple[int, int]:
@@ -148,18 +154,22 @@ def _reseed_numpy() -> None:
         random.seed()
 
 
-def _enter_multiprocessing(role: str) -> None:
-    """Make this a process of its own for multiprocessing too, if that is in use.
-
-    Its queues, locks and proxies know which process and which threads use them, and it tells them
-    of its own forks only.
-    """
+def _name_process(role: str) -> None:
+    """Let multiprocessing.current_process() tell workers from the parent, if it is in use."""
     process: Any = sys.modules.get("multiprocessing.process")
     if process is not None:
         current = process.current_process()
         current._name = f"fast_map-{role}"
         current._parent_pid = os.getppid()
         process._children = set()
+
+
+def _enter_multiprocessing() -> None:
+    """Have multiprocessing's objects take notice of the fork, of which it tells for its own only.
+
+    Its queues, locks and proxies know which process and which threads use them. The proxies count
+    the processes, of which only those that leave by way of find_unfinished() are taken off again.
+    """
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
         util._finalizer_registry.clear()

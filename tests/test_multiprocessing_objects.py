@@ -93,10 +93,11 @@ def test_a_manager_that_the_caller_has_used_serves_all(manager, method):
     assert len(shared) == 201
 
 
-def test_a_manager_drops_what_was_referred_to_by_workers_only(manager):
+@pytest.mark.parametrize("options", [{}, {"retries": 1}], ids=["no nursery", "nursery"])
+def test_a_manager_drops_what_was_referred_to_by_workers_only(manager, options):
     before = manager._number_of_objects()
     shared = manager.list()
-    list(fast_map(shared.append, range(50)))
+    list(fast_map(shared.append, range(50), **options))
     assert sorted(shared[:]) == list(range(50))
     del shared
     assert wait_until(lambda: manager._number_of_objects() == before)

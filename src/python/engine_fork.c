@@ -61,7 +61,7 @@ static _Noreturn void
 be_nursery(struct birth *birth)
 {
     struct fm_engine *engine = birth->engine;
-    PyObject *done = PyObject_CallFunction(birth->state->set_up_worker, "s", "nursery");
+    PyObject *done = PyObject_CallFunction(birth->state->set_up_process, "s", "nursery");
     Py_XDECREF(done);
     PyErr_Clear();
     fm_process_name_thread("fm-nursery");

@@ -132,6 +132,7 @@ static const struct import imports[] = {
     IMPORT("fast_map._coroutines", "write_stack", write_coroutine_stack),
     IMPORT("fast_map._stats", "make_stats", make_stats),
     IMPORT("fast_map._worker", "set_up_worker", set_up_worker),
+    IMPORT("fast_map._worker", "set_up_process", set_up_process),
     IMPORT("fast_map._worker", "prepare_stack_dump", prepare_stack_dump),
     IMPORT("fast_map._worker", "prepare_workers", prepare_workers),
     IMPORT("fast_map._worker", "find_unfinished", find_unfinished),

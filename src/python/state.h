@@ -57,6 +57,7 @@ struct fm_state {
 
     /* Python functions of fast_map._worker. */
     PyObject *set_up_worker;
+    PyObject *set_up_process;
     PyObject *prepare_stack_dump;
     PyObject *prepare_workers;
     PyObject *find_unfinished;
