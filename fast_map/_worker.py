@@ -70,8 +70,12 @@ def prepare_stack_dump() -> tuple[int, int]:
     Returns the descriptor of the file that it is written to, and the signal.
     """
     import faulthandler
+    import fcntl
 
-    descriptor = os.memfd_create("fast_map-stack", os.MFD_CLOEXEC)
+    file = os.memfd_create("fast_map-stack", os.MFD_CLOEXEC)
+    # Not in the place of a stderr that the caller has closed.
+    descriptor = fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(file)
     number = int(signal.SIGRTMAX) - 1
     faulthandler.register(number, file=descriptor, all_threads=False)
     return descriptor, number

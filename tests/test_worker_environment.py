@@ -53,6 +53,14 @@ def test_output_of_idle_workers_has_more_time_than_that_of_busy_ones(monkeypatch
     assert {int(path.name) for path in tmp_path.iterdir()} == pids
 
 
+def test_what_is_written_to_closed_descriptors_does_not_reach_the_map(tmp_path):
+    report = tmp_path / "report"
+    status, out, err = run_script("closed_stdio.py", str(report))
+    assert (status, out, err) == (0, "", "")
+    ways = ["plain", "with a nursery", "with a time limit", "in threads", "in a loop"]
+    assert report.read_text().splitlines() == [f"{way} True" for way in ways]
+
+
 def test_stdin_of_workers_is_empty_and_that_of_the_parent_stays_whole():
     rest = "next line\n" * 3000  # more than the parent buffers: workers could take of it
     status, out, err = run_script("stdin_of_workers.py", input="first line\n" + rest)

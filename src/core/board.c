@@ -1,5 +1,6 @@
 #include "board.h"
 
+#include "descriptor.h"
 #include "shm.h"
 
 #include <errno.h>
@@ -37,15 +38,14 @@ set_view(struct fm_board *board, const struct fm_board_options *options)
 static int
 open_consumer_fd(struct fm_board *board, struct fm_board_fds *fds)
 {
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int fd = fm_descriptor_keep(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (fd < 0) {
-        int error = errno;
         if (fds != NULL) {
             (void)close(fds->board);
             (void)close(fds->arena);
         }
         fm_board_unmap(board);
-        return -error;
+        return fd;
     }
     board->slots.consumer_fd = fd;
     if (fds != NULL) {

@@ -1,6 +1,7 @@
 #include "monitor.h"
 
 #include "clock.h"
+#include "descriptor.h"
 #include "supervisor.h"
 #include "thread.h"
 
@@ -27,12 +28,12 @@ static int
 make_close_pipe(struct fm_monitor *monitor)
 {
     int fds[2];
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
-        return -errno;
+    int result = fm_descriptor_keep_pair(pipe2(fds, O_CLOEXEC | O_NONBLOCK), fds);
+    if (result == 0) {
+        monitor->close_fd = fds[0];
+        monitor->close_write_fd = fds[1];
     }
-    monitor->close_fd = fds[0];
-    monitor->close_write_fd = fds[1];
-    return 0;
+    return result;
 }
 
 int

@@ -1,5 +1,7 @@
 #include "nursery.h"
 
+#include "descriptor.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stddef.h>
@@ -27,11 +29,12 @@ int
 fm_nursery_init(struct fm_nursery *nursery)
 {
     int fds[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0) {
-        return -errno;
+    int result =
+        fm_descriptor_keep_pair(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), fds);
+    if (result == 0) {
+        *nursery = (struct fm_nursery){.parent_fd = fds[0], .nursery_fd = fds[1], .usable = true};
     }
-    *nursery = (struct fm_nursery){.parent_fd = fds[0], .nursery_fd = fds[1], .usable = true};
-    return 0;
+    return result;
 }
 
 static void

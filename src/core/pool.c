@@ -1,6 +1,7 @@
 #include "pool.h"
 
 #include "clock.h"
+#include "descriptor.h"
 #include "process.h"
 
 #include <errno.h>
@@ -69,9 +70,9 @@ fm_pool_init(struct fm_pool *pool)
     if (!await_watch(pool)) {
         return -ECANCELED;
     }
-    pool->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pool->kick_fd = fm_descriptor_keep(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (pool->kick_fd < 0) {
-        return -errno;
+        return pool->kick_fd;
     }
     (void)pthread_mutex_init(&pool->lock, NULL);
     (void)pthread_sigmask(SIG_SETMASK, NULL, &pool->signals);

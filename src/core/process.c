@@ -1,5 +1,7 @@
 #include "process.h"
 
+#include "descriptor.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,8 +19,7 @@
 int
 fm_process_open(pid_t pid)
 {
-    long pidfd = syscall(SYS_pidfd_open, pid, 0);
-    return pidfd >= 0 ? (int)pidfd : -errno;
+    return fm_descriptor_keep((int)syscall(SYS_pidfd_open, pid, 0));
 }
 
 bool

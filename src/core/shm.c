@@ -1,5 +1,7 @@
 #include "shm.h"
 
+#include "descriptor.h"
+
 #include <errno.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -38,9 +40,9 @@ fm_shm_map(size_t size, void **memory, int *fd)
     if (fd == NULL) {
         return map(size, -1, memory);
     }
-    *fd = memfd_create("fast_map", MFD_CLOEXEC);
+    *fd = fm_descriptor_keep(memfd_create("fast_map", MFD_CLOEXEC));
     if (*fd < 0) {
-        return -errno;
+        return *fd;
     }
     int result = ftruncate(*fd, (off_t)size) == 0 ? map(size, *fd, memory) : -errno;
     if (result < 0) {

@@ -1,6 +1,7 @@
 #include "coroutines.h"
 
 #include "compat.h"
+#include "descriptor.h"
 #include "errors.h"
 #include "process.h"
 #include "thread.h"
@@ -362,11 +363,11 @@ fm_coroutines_open(struct fm_worker *worker)
     coroutines->worker = worker;
     coroutines->limit = worker->pool.threads_limit;
     coroutines->found = FM_NO_ITEM;
-    coroutines->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    coroutines->ready_fd = fm_descriptor_keep(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     worker->pool.threads_limit = 1; /* it need not grow */
     fm_coroutines_watch(coroutines);
     if (coroutines->ready_fd < 0) {
-        return -errno;
+        return coroutines->ready_fd;
     }
     return open_loop(coroutines) == 0 ? 0 : explain_failure();
 }
