@@ -1,6 +1,7 @@
 """What goes wrong in coroutines, or ends before its time, stays where it belongs."""
 
 import asyncio
+import ctypes
 import functools
 import os
 import signal
@@ -179,7 +180,11 @@ async def hog_the_gil():
     sum(range(10**13))
 
 
-STUCK = [wait_in_vain, await_a_task, block_the_loop, hog_the_gil]
+async def sleep_in_c():
+    ctypes.CDLL(None).sleep(600)  # a signal cuts it short
+
+
+STUCK = [wait_in_vain, await_a_task, block_the_loop, hog_the_gil, sleep_in_c]
 
 
 @KINDS

@@ -47,8 +47,24 @@ def wait_for_a_lock():
     lock.acquire()
 
 
+def sleep_in_c():
+    ctypes.CDLL(None).sleep(60)  # a signal cuts it short
+
+
+def sleep_in_c_with_the_gil():
+    ctypes.PyDLL(None).sleep(60)
+
+
 HOGS = [loop_in_c_with_the_gil, wait_in_c_with_the_gil]
-STUCK = [sleep_in_python, ignore_sigterm, loop_in_python, wait_for_a_lock, *HOGS]
+STUCK = [
+    sleep_in_python,
+    ignore_sigterm,
+    loop_in_python,
+    wait_for_a_lock,
+    sleep_in_c,
+    sleep_in_c_with_the_gil,
+    *HOGS,
+]
 
 
 @KINDS

@@ -412,3 +412,11 @@ fm_pool_complete_detached(struct fm_pool *pool, uint64_t item)
     (void)pthread_mutex_lock(&pool->lock);
     end_active_unlock(pool);
 }
+
+void
+fm_pool_await_end(void)
+{
+    for (;;) {
+        (void)pause();
+    }
+}

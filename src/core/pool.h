@@ -27,6 +27,9 @@
 /* No item, and not FM_NOBODY either. */
 #define FM_NO_ITEM (UINT64_MAX - 1)
 
+/* In the place of an item that has run for too long, once its process is about to end for that. */
+#define FM_CONDEMNED (UINT64_MAX - 2)
+
 /* Threads whose state is looked at one by one; where there are more, it is known that they block. */
 #define FM_POOL_OBSERVED 8
 
@@ -46,7 +49,9 @@ struct fm_pool_thread {
     fm_atomic_u32 called; /* parked: becomes 1 with the wake */
     struct fm_pool_thread *next_parked;
     /* With a task_timeout: the item that runs, or FM_NO_ITEM, and since when. Written by the thread,
-     * read by the supervisor; relaxed, `since` first. */
+     * read by the supervisor; relaxed, `since` first. The item may be replaced by FM_CONDEMNED, by
+     * the supervisor, and is then never completed: who is first, it or the thread that ends the item,
+     * is decided by their exchange of this word. */
     fm_atomic_u64 running;
     fm_atomic_u64 since;
     /* The layer above's, for is_hog. Written once, by the thread before its first item (release), and
@@ -60,7 +65,8 @@ struct fm_pool_thread {
 /* An item that has run for longer than the task_timeout. */
 struct fm_overdue {
     uint64_t item;
-    pid_t tid; /* the thread that is in it; 0 for none */
+    pid_t tid;              /* the thread that is in it; 0 for none */
+    fm_atomic_u64 *running; /* where it says so; NULL for none */
 };
 
 /* What the pool asks of the layer above; called without any lock, but for is_hog. */
@@ -203,18 +209,34 @@ fm_pool_note_begin(struct fm_pool_thread *thread, uint64_t item)
     fm_store_relaxed(&thread->running, item);
 }
 
-static inline void
+/* Before the item is completed. False if it may not be: then fm_pool_await_end has to be called. */
+static inline bool
 fm_pool_note_end(struct fm_pool_thread *thread)
 {
-    fm_store_relaxed(&thread->running, FM_NO_ITEM);
+    return fm_exchange_acquire(&thread->running, FM_NO_ITEM) != FM_CONDEMNED;
 }
 
-/* Around a wait that is not the item's doing, its time stands still: what it has used of it. */
+/* Supervisor: a signal that makes an item tell where it is may also cut short what it waits for, so
+ * that it ends with half a result: it is not to be completed any more. False if it has ended. */
+static inline bool
+fm_pool_condemn(const struct fm_overdue *overdue)
+{
+    uint64_t item = overdue->item;
+    return overdue->running == NULL || fm_cas_seq_cst(overdue->running, &item, FM_CONDEMNED);
+}
+
+/* Until the process ends. Not to be called with the GIL, which its farewell needs. */
+_Noreturn void fm_pool_await_end(void);
+
+/* Around a wait that is not the item's doing, its time stands still: what it has used of it. Not to
+ * be called with the GIL. */
 static inline int64_t
 fm_pool_note_pause(struct fm_pool_thread *thread)
 {
     int64_t used = fm_clock_now() - (int64_t)fm_load_relaxed(&thread->since);
-    fm_pool_note_end(thread);
+    if (!fm_pool_note_end(thread)) {
+        fm_pool_await_end();
+    }
     return used;
 }
 

@@ -97,6 +97,7 @@ find_overdue(struct fm_pool *pool, struct fm_overdue *found)
         return false;
     }
     found->tid = thread->tid;
+    found->running = &thread->running;
     return true;
 }
 
@@ -110,7 +111,7 @@ end_overdue(const struct supervisor *supervisor)
                      ? pool->hooks.find_overdue(pool->hooks.context, &overdue)
                      : find_overdue(pool, &overdue);
     /* If the process was stopped during this look, the next one knows. */
-    if (!found || fm_clock_now() - supervisor->looked > STOP_LEAST) {
+    if (!found || fm_clock_now() - supervisor->looked > STOP_LEAST || !fm_pool_condemn(&overdue)) {
         return;
     }
     struct fm_last_words *words = &pool->roster->last_words[pool->worker];

@@ -13,7 +13,8 @@
 
 #include "coroutine.h"
 
-/* An item as the supervisor sees it, which has no GIL: FM_NO_ITEM for none. Relaxed, `since` first. */
+/* An item as the supervisor sees it, which has no GIL: FM_NO_ITEM for none. Relaxed, `since` first.
+ * The one that steps may be condemned, as fm_pool_thread's. */
 struct fm_watched_item {
     fm_atomic_u64 item;
     fm_atomic_u64 since;

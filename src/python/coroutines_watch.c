@@ -36,7 +36,10 @@ fm_coroutines_begin_step(struct fm_coroutine *coroutine)
 void
 fm_coroutines_end_step(struct fm_coroutine *coroutine)
 {
-    fm_coroutines_set_watched(&coroutine->owner->stepping, NULL);
+    if (fm_exchange_acquire(&coroutine->owner->stepping.item, FM_NO_ITEM) == FM_CONDEMNED) {
+        (void)PyEval_SaveThread();
+        fm_pool_await_end();
+    }
 }
 
 /* ---- on the supervisor's thread ---- */
@@ -90,6 +93,7 @@ find_overdue(void *context, struct fm_overdue *found)
     }
     found->item = fm_load_relaxed(&watched->item);
     found->tid = stuck ? worker->pool.main_thread.tid : 0;
+    found->running = stuck ? &coroutines->stepping.item : NULL;
     return found->item != FM_NO_ITEM;
 }
 

@@ -191,10 +191,11 @@ run_items(struct fm_worker *worker, struct fm_pool_thread *thread, PyThreadState
             if (!fm_task_run(worker, thread, item)) {
                 break;
             }
-            fm_pool_complete(thread, item);
-            if (timed) {
-                fm_pool_note_end(thread);
+            if (timed && !fm_pool_note_end(thread)) {
+                (void)PyEval_SaveThread();
+                fm_pool_await_end();
             }
+            fm_pool_complete(thread, item);
         } while (fm_pool_next(thread, &item));
         (void)PyEval_SaveThread();
     }

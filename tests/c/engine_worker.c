@@ -57,7 +57,9 @@ run_item_of_thread(struct engine_worker *at, struct fm_pool_thread *thread, uint
     int64_t used = fm_pool_note_pause(thread);
     bool stored = store_result(at->engine, item, result);
     fm_pool_note_resume(thread, item, used);
-    fm_pool_note_end(thread);
+    if (!fm_pool_note_end(thread)) {
+        fm_pool_await_end();
+    }
     return stored;
 }
 

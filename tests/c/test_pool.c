@@ -400,8 +400,25 @@ check_overdue(void)
     fm_pool_note_begin(bench->thread, 5);
     CHECK(fm_pool_find_overdue(pool, start + FM_SECOND / 2) == NULL);
     CHECK(fm_pool_find_overdue(pool, start + 2 * FM_SECOND) == bench->thread);
-    fm_pool_note_end(bench->thread);
+    CHECK(fm_pool_note_end(bench->thread));
     CHECK(fm_pool_find_overdue(pool, start + 2 * FM_SECOND) == NULL);
+    drop_bench(bench);
+}
+
+static void
+check_condemned(void)
+{
+    struct bench *bench = make_bench(1, 10, 10);
+    struct fm_overdue overdue = {.item = 5, .running = &bench->thread->running};
+    fm_pool_note_begin(bench->thread, 5);
+    CHECK(fm_pool_condemn(&overdue));
+    CHECK(!fm_pool_note_end(bench->thread));
+    /* One that has ended meanwhile, or that no thread is in. */
+    CHECK(!fm_pool_condemn(&overdue));
+    fm_pool_note_begin(bench->thread, 6);
+    CHECK(!fm_pool_condemn(&overdue));
+    CHECK(fm_pool_note_end(bench->thread));
+    CHECK(fm_pool_condemn(&(struct fm_overdue){.item = 6}));
     drop_bench(bench);
 }
 
@@ -640,6 +657,7 @@ main(void)
     check_last_detached();
     check_sample();
     check_overdue();
+    check_condemned();
     check_hog();
     test_run("few threads", run_with_few_threads, NULL);
     test_run("withdrawn threads", check_withdrawn_threads, NULL);
