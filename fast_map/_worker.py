@@ -19,8 +19,8 @@ _SIGINT = int(signal.SIGINT)
 _SIGTERM = int(signal.SIGTERM)
 _SIG_DFL = int(signal.SIG_DFL)
 
-# How long a worker waits at its end for what multiprocessing has begun in it, in seconds. It is
-# granted 3 s for that (FM_FINISH_GRACE_MS).
+# How long a worker waits at its end for what fn has begun in it, in seconds. It is granted 3 s for
+# that (FM_FINISH_GRACE_MS).
 _FINISH_MOST = 2.0
 
 # What sys.stdin becomes in workers; once there is a map.
@@ -81,31 +81,55 @@ def prepare_stack_dump() -> tuple[int, int]:
     return descriptor, number
 
 
-def find_unfinished() -> Callable[[], None] | None:
-    """Return what has to be called before the process ends, which may take a while; mostly None."""
+def find_unfinished(busy: bool) -> Callable[[], None] | None:
+    """Return what has to be called before the process ends, which may take a while; mostly None.
+
+    The threads of items that still run are given up with them.
+    """
+    unfinished = (not busy and _find_threads()) or _has_finalizers() or _find_children()
+    return _finish if unfinished else None
+
+
+def _find_threads() -> list[threading.Thread]:
+    """Those that Python itself would wait for; the extension's own are daemons to it."""
+    main = threading.main_thread()
+    return [thread for thread in threading.enumerate() if not thread.daemon and thread is not main]
+
+
+def _has_finalizers() -> bool:
     util = sys.modules.get("multiprocessing.util")
-    if util is None:
-        return None
-    has_finalizers = any(priority is not None for priority, _ in list(util._finalizer_registry))
-    children = sys.modules["multiprocessing.process"].active_children()
-    return _finish_multiprocessing if has_finalizers or children else None
+    return util is not None and any(
+        priority is not None for priority, _ in list(util._finalizer_registry)
+    )
 
 
-def _finish_multiprocessing() -> None:
-    """Do what a process of multiprocessing does at its end: pass on what was put into queues, give
-    managers' references back, end daemons and wait for other processes."""
+def _find_children() -> list[Any]:
+    process = sys.modules.get("multiprocessing.process")
+    return process.active_children() if process is not None else []
+
+
+def _finish() -> None:
     flush_output()
-    util = sys.modules["multiprocessing.util"]
-    finisher = threading.Thread(target=util._exit_function, daemon=True)
+    finisher = threading.Thread(target=_wait_for_all, daemon=True)
     finisher.start()
     finisher.join(_FINISH_MOST)
     if finisher.is_alive():
+        names = [unfinished.name for unfinished in (*_find_threads(), *_find_children())]
+        what = ", ".join(names) or "a Queue that nobody reads (read it while the map runs)"
         print(
-            f"fast_map: a worker ended, after {_FINISH_MOST:g} s, before multiprocessing had"
-            " finished in it: a process that fn started goes on, or nobody reads a Queue that fn"
-            " fills (read it while the map runs)",
+            f"fast_map: a worker ended, after {_FINISH_MOST:g} s, before what fn had begun in it:"
+            f" {what}",
             file=sys.stderr,
         )
+
+
+def _wait_for_all() -> None:
+    """Do what a process of multiprocessing does at its end: wait for threads and executors, pass on
+    what was put into queues, give managers' references back, end daemons, wait for processes."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util._exit_function()
 
 
 def leave(status: int) -> None:

@@ -79,7 +79,7 @@ def test_a_queue_that_nobody_reads_does_not_hold_the_end_up_for_long(capfd):
     with leaves_nothing():
         list(fast_map(lambda number: log.put(bytes(10**6)), range(2), procs_limit=1))
         assert time.monotonic() - begin < 10
-    assert "nobody reads a Queue that fn fills" in capfd.readouterr().err
+    assert "before what fn had begun in it: a Queue that nobody reads" in capfd.readouterr().err
     discard(log)
 
 

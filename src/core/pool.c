@@ -413,6 +413,15 @@ fm_pool_complete_detached(struct fm_pool *pool, uint64_t item)
     end_active_unlock(pool);
 }
 
+bool
+fm_pool_runs_items(const struct fm_pool *pool)
+{
+    uint64_t item;
+    struct fm_slots_walk walk = fm_slots_walk(pool->slots);
+    return fm_load_relaxed(&pool->self->active) > 0
+           && fm_slots_walk_to(pool->slots, &walk, FM_SLOT_RUNNING, pool->worker, &item);
+}
+
 void
 fm_pool_await_end(void)
 {

@@ -42,8 +42,7 @@ leave(struct fm_pool *pool, int status)
     struct pollfd parent = {.fd = pool->parent_pidfd, .events = POLLIN};
     (void)poll(&parent, 1, FM_LEAVE_GRACE_MS);
     /* Nothing but the farewell itself keeps an idle worker; the monitor kills it if that is stuck. */
-    bool idle = fm_load_relaxed(&pool->self->active) == 0;
-    if (idle || fm_load_relaxed(&pool->self->finishing) != 0) {
+    if (!fm_pool_runs_items(pool) || fm_load_relaxed(&pool->self->finishing) != 0) {
         (void)poll(&parent, 1, FM_FINISH_GRACE_MS);
     }
     _exit(status);

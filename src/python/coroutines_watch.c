@@ -36,7 +36,9 @@ fm_coroutines_begin_step(struct fm_coroutine *coroutine)
 void
 fm_coroutines_end_step(struct fm_coroutine *coroutine)
 {
-    if (fm_exchange_acquire(&coroutine->owner->stepping.item, FM_NO_ITEM) == FM_CONDEMNED) {
+    struct fm_coroutines *coroutines = coroutine->owner;
+    if (fm_exchange_acquire(&coroutines->stepping.item, FM_NO_ITEM) == FM_CONDEMNED
+        || coroutines->worker->is_leaving) {
         (void)PyEval_SaveThread();
         fm_pool_await_end();
     }

@@ -23,11 +23,12 @@
 /* Who has not got the GIL by then waits for a thread that does not let go of it. */
 #define GIL_MOST (300 * FM_MILLISECOND)
 
-/* Waits for what multiprocessing has begun in this process. */
+/* Waits for what fn has begun in this process, and not for what it is at. */
 static void
 finish(struct fm_worker *worker)
 {
-    PyObject *unfinished = PyObject_CallNoArgs(worker->job->state->find_unfinished);
+    PyObject *busy = fm_pool_runs_items(&worker->pool) ? Py_True : Py_False;
+    PyObject *unfinished = PyObject_CallOneArg(worker->job->state->find_unfinished, busy);
     if (unfinished != NULL && unfinished != Py_None) {
         fm_store_relaxed(&worker->pool.self->finishing, 1);
         PyObject *done = PyObject_CallNoArgs(unfinished);
@@ -173,6 +174,13 @@ take_gil(struct fm_pool_thread *thread, PyThreadState *state)
     fm_sampler_restart(&thread->sampler);
 }
 
+/* With the GIL. Whether an item that is done may be completed, where items can be overdue. */
+static bool
+may_complete(const struct fm_worker *worker, struct fm_pool_thread *thread)
+{
+    return fm_pool_note_end(thread) && !worker->is_leaving;
+}
+
 /* The life of a pool thread: claims without the GIL, runs with it, and keeps it from one item to
  * the next. */
 static void
@@ -191,7 +199,7 @@ run_items(struct fm_worker *worker, struct fm_pool_thread *thread, PyThreadState
             if (!fm_task_run(worker, thread, item)) {
                 break;
             }
-            if (timed && !fm_pool_note_end(thread)) {
+            if (timed && !may_complete(worker, thread)) {
                 (void)PyEval_SaveThread();
                 fm_pool_await_end();
             }

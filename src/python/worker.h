@@ -13,7 +13,7 @@ struct fm_worker {
     PyThreadState *main_thread;
     PyObject
         *initializer_error;   /* what the initializer raised, every item's outcome then, or NULL */
-    bool is_leaving;          /* with the GIL */
+    bool is_leaving;          /* no item ends any more, for what it uses may; with the GIL */
     int farewell_status;      /* written by the supervisor before it starts the farewell */
     fm_atomic_u32 gil_probes; /* how often the GIL could be taken by is_hogged's threads */
     struct fm_pool pool;

@@ -1,0 +1,120 @@
+"""What fn has begun and not ended, in threads and processes of its own, when its worker ends."""
+
+import multiprocessing.managers
+import os
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import pytest
+from support import leaves_nothing, nap
+
+from fast_map import TaskTimeout, fast_map
+
+KINDS = pytest.mark.parametrize("options", [{}, {"start_method": "forkserver"}], ids=str)
+
+executors = {}
+
+
+def executor_of(kind):
+    """That of this process."""
+    key = os.getpid(), kind
+    if key not in executors:
+        executors[key] = kind(2)
+    return executors[key]
+
+
+def write_late(path):
+    time.sleep(0.3)
+    path.touch()
+
+
+def submit_late(path):
+    executor_of(ThreadPoolExecutor).submit(write_late, path)
+
+
+@KINDS
+def test_what_an_executor_has_been_given_is_done(tmp_path, options, capfd):
+    paths = [tmp_path / str(number) for number in range(6)]
+    with leaves_nothing():
+        list(fast_map(submit_late, paths, **options))
+        assert sorted(tmp_path.iterdir()) == paths
+    assert capfd.readouterr().err == ""
+
+
+def start_thread(path):
+    threading.Thread(target=write_late, args=(path,)).start()
+
+
+def test_threads_are_waited_for(tmp_path, capfd):
+    paths = [tmp_path / str(number) for number in range(6)]
+    with leaves_nothing():
+        list(fast_map(start_thread, paths))
+        assert sorted(tmp_path.iterdir()) == paths
+    assert capfd.readouterr().err == ""
+
+
+def square(number):
+    return number * number
+
+
+def square_elsewhere(number):
+    return executor_of(ProcessPoolExecutor).submit(square, number).result()
+
+
+def test_processes_of_an_executor_that_fn_has_not_shut_down_end(capfd):
+    with leaves_nothing():
+        results = fast_map(square_elsewhere, range(6), threads_limit=2)
+        assert list(results) == [square(number) for number in range(6)]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_thread_that_goes_on_is_given_up_and_named(capfd):
+    def start_endless(_):
+        threading.Thread(target=nap, args=(600,), name="endless").start()
+
+    begin = time.monotonic()
+    with leaves_nothing():
+        list(fast_map(start_endless, range(1)))
+        assert time.monotonic() - begin < 10
+    assert "before what fn had begun in it: endless\n" in capfd.readouterr().err
+
+
+def test_threads_of_items_that_still_run_do_not_hold_the_end_up(capfd):
+    def wait_for_threads(number):
+        with ThreadPoolExecutor(2) as executor:
+            executor.map(nap, [600 * (number > 0)] * 2)
+        return number
+
+    with leaves_nothing():
+        results = fast_map(wait_for_threads, range(8), threads_limit=8)
+        assert next(results) == 0
+        begin = time.monotonic()
+        results.close()
+        assert time.monotonic() - begin < 1.5
+    assert capfd.readouterr().err == ""
+
+
+def test_an_item_does_not_fail_because_its_process_ends_for_another():
+    """Its manager ends with the process, so that it would."""
+
+    def use_manager(number):
+        if number == 0:
+            time.sleep(600)
+        with multiprocessing.managers.SyncManager() as manager:
+            shared = manager.dict()
+            for key in range(70):
+                time.sleep(0.01)
+                shared[key] = number
+            return len(shared)
+
+    def late_neighbour():
+        yield 0
+        time.sleep(0.6)
+        yield 1
+
+    error, result = fast_map(
+        use_manager, late_neighbour(), task_timeout=1, return_exceptions=True, procs_limit=1
+    )
+    assert isinstance(error, TaskTimeout)
+    assert result == 70
