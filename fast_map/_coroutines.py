@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
-# How long what coroutines have left behind may take to end when all items are done.
-_GRACE = 0.1
+# How long what coroutines have left behind may take to end when all items are done: the tasks, and
+# then the asynchronous generators. See LOOP_MOST in src/python/worker.c.
+_GRACE = 0.4
 
 _CO_COROUTINE = 0x80  # inspect's
 

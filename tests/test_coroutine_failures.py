@@ -1,8 +1,10 @@
 """What goes wrong in coroutines, or ends before its time, stays where it belongs."""
 
 import asyncio
+import contextlib
 import ctypes
 import functools
+import itertools
 import os
 import signal
 import sys
@@ -249,18 +251,33 @@ def test_close_ends_thousands_at_once():
         assert time.monotonic() - start_of_close < 1
 
 
-@pytest.mark.parametrize("stubborn", [False, True])
-def test_what_they_leave_behind_is_cancelled_and_keeps_nobody(stubborn):
-    cancelled = SharedInts()
+@KINDS
+def test_what_they_leave_behind_is_cancelled(kind):
+    cleaned = SharedInts(20)
 
+    async def leave_behind(number):
+        try:
+            await asyncio.sleep(600)
+        finally:
+            await asyncio.sleep(0.02)
+            cleaned[number] = 1
+
+    async def fn(number):
+        leftovers.add(asyncio.create_task(leave_behind(number)))
+        await asyncio.sleep(0)
+        return number
+
+    leftovers = set()
+    with leaves_nothing():
+        assert list(fast_map(fn, kind(range(20)))) == list(range(20))
+        assert cleaned.number_set() == 20
+
+
+def test_it_keeps_nobody_if_it_is_stubborn():
     async def leave_behind():
         while True:
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(600)
-            except asyncio.CancelledError:
-                cancelled[0] = 1
-                if not stubborn:
-                    raise
 
     async def fn(number):
         leftovers.add(asyncio.create_task(leave_behind()))
@@ -268,31 +285,57 @@ def test_what_they_leave_behind_is_cancelled_and_keeps_nobody(stubborn):
         return number
 
     leftovers = set()
-    mapped = fast_map(fn, [0])
-    # Not consumed yet, so that nobody ends the worker: it is to end by itself.
-    cancelled.wait_for()
+    start = time.monotonic()
     with leaves_nothing():
-        assert list(mapped) == [0]
+        assert list(fast_map(fn, [0])) == [0]
+        assert time.monotonic() - start < 3
+
+
+def test_it_is_cancelled_where_the_map_is_left_early_too():
+    cancelled = SharedInts(8)
+
+    async def leave_behind(number):
+        try:
+            await asyncio.sleep(600)
+        finally:
+            cancelled[number] = 1
+
+    async def fn(number):
+        leftovers.add(asyncio.create_task(leave_behind(number)))
+        await asyncio.sleep(0)
+        started[number] = 1
+        return number
+
+    started = SharedInts(8)
+    leftovers = set()
+    with leaves_nothing():
+        mapped = fast_map(fn, itertools.count(), buffersize=8)
+        started.wait_for_number(8)
+        time.sleep(0.1)  # no item runs any more
+        start = time.monotonic()
+        mapped.close()
+        assert time.monotonic() - start < 0.5
+    assert cancelled.number_set() == 8
 
 
 def test_asynchronous_generators_are_shut_down():
-    shut_down = SharedInts()
+    shut_down = SharedInts(20)
 
-    async def generate():
+    async def generate(number):
         try:
             yield 1
             yield 2
         finally:
-            shut_down[0] = 1
+            await asyncio.sleep(0.02)
+            shut_down[number] = 1
 
     async def fn(number):
-        generators.append(generate())
+        generators.append(generate(number))
         return number + await generators[-1].__anext__()
 
     generators = []
-    mapped = fast_map(fn, [1])
-    shut_down.wait_for()
-    assert list(mapped) == [2]
+    assert list(fast_map(fn, range(20))) == list(range(1, 21))
+    assert shut_down.number_set() == 20
 
 
 def test_what_they_print_comes_out_once(capfd):

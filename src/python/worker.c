@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Every thread that waits for the GIL wakes once per switch interval, so that a herd of them would
@@ -19,6 +20,9 @@
 #define THREADS_PER_SWITCH_INTERVAL 32
 
 #define EXIT_NO_RESOURCES 71
+
+/* How long an event loop may take to end: twice _GRACE of _coroutines.py, and a little. */
+#define LOOP_MOST (900 * FM_MILLISECOND)
 
 /* Who has not got the GIL by then waits for a thread that does not let go of it. */
 #define GIL_MOST (300 * FM_MILLISECOND)
@@ -58,6 +62,19 @@ leave(struct fm_worker *worker, int status)
     _exit(status);
 }
 
+/* A loop that runs no item is about to end by itself, and with it what coroutines have left behind. */
+static void
+let_loop_end(struct fm_worker *worker)
+{
+    if (worker->coroutines == NULL || fm_pool_runs_items(&worker->pool)) {
+        return;
+    }
+    fm_store_relaxed(&worker->pool.self->finishing, 1);
+    PyThreadState *state = PyEval_SaveThread();
+    (void)nanosleep(&(struct timespec){.tv_nsec = LOOP_MOST}, NULL);
+    PyEval_RestoreThread(state);
+}
+
 static void *
 run_farewell(void *argument)
 {
@@ -67,6 +84,7 @@ run_farewell(void *argument)
         return NULL; /* the supervisor won't wait for long */
     }
     PyEval_AcquireThread(thread);
+    let_loop_end(worker);
     leave(worker, worker->farewell_status);
 }
 
