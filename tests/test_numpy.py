@@ -1,6 +1,7 @@
 """NumPy arrays both ways: writable on arrival, shared with no other, alive while they are held."""
 
 import gc
+import os
 
 import pytest
 from support import both_ways, identity, leaves_nothing
@@ -147,6 +148,29 @@ def test_a_result_that_is_held_is_not_overwritten_by_later_ones():
     held = [next(it) for _ in range(3)]
     for index, result in enumerate(it, 3):
         assert is_numbered(result, index)
+    assert all(is_numbered(result, index) for index, result in enumerate(held))
+
+
+def fork_and(run):
+    pid = os.fork()
+    if pid == 0:
+        run()
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def drop_in_workers_of_another_map(held):
+    list(fast_map(lambda _: held.clear(), range(4)))
+
+
+@pytest.mark.parametrize(
+    "drop", [lambda held: fork_and(held.clear), drop_in_workers_of_another_map], ids=["fork", "map"]
+)
+def test_a_result_that_a_forked_process_drops_is_not_overwritten(drop):
+    results = fast_map(numbered, range(30), buffersize=4, procs_limit=1)
+    held = [next(results) for _ in range(10)]
+    drop(held)
+    held += results
     assert all(is_numbered(result, index) for index, result in enumerate(held))
 
 

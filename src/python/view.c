@@ -69,7 +69,8 @@ dealloc(PyObject *object)
 {
     struct view *self = (struct view *)object;
     PyTypeObject *type = Py_TYPE(object);
-    if (self->owns) {
+    /* A forked child has copies of its parent's views, and none of its blocks. */
+    if (self->owns && !fm_engine_is_foreign(self->engine)) {
         fm_arena_return_lent(&self->engine->board.arena, self->block);
     }
     if (self->engine != NULL) {
