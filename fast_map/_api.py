@@ -2,6 +2,7 @@
 
 import atexit
 import operator
+import os
 import sys
 import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping, Sized
@@ -28,6 +29,9 @@ from ._progress import check_progress, make_bar
 from ._signature import declared
 
 Generator.register(_core.FastMap)
+
+# In a process that was forked, arrays are its own to write to, like all else that it inherits.
+os.register_at_fork(after_in_child=_core.make_views_private)
 
 # Not a WeakSet: its callback is Python code, and would be the first to run after a map was dropped.
 # A Ctrl-C that came meanwhile would be raised there, where it is lost.

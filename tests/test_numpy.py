@@ -4,7 +4,7 @@ import gc
 import os
 
 import pytest
-from support import both_ways, identity, leaves_nothing
+from support import Gate, both_ways, identity, leaves_nothing
 
 from fast_map import fast_map
 
@@ -172,6 +172,62 @@ def test_a_result_that_a_forked_process_drops_is_not_overwritten(drop):
     drop(held)
     held += results
     assert all(is_numbered(result, index) for index, result in enumerate(held))
+
+
+def test_workers_of_another_map_keep_the_results_that_they_inherit():
+    """Also when their parent has dropped them and takes more."""
+    gate = Gate()
+
+    def check(index):
+        gate.hold()
+        return is_numbered(held[index], index)
+
+    results = fast_map(numbered, range(30), buffersize=4, procs_limit=1)
+    held = [next(results) for _ in range(10)]
+    checked = fast_map(check, range(10))
+    held.clear()
+    assert all(is_numbered(result, index) for index, result in enumerate(results, 10))
+    gate.open()
+    assert list(checked) == [True] * 10
+
+
+def write_to_all(arrays):
+    for array in arrays:
+        array += 1000
+    assert all(is_numbered(array, index + 1000) for index, array in enumerate(arrays))
+
+
+def write_in_a_child_of_a_child(arrays):
+    write_to_all(arrays)
+    fork_and(lambda: all(array.fill(-1) for array in arrays))
+    assert all(is_numbered(array, index + 1000) for index, array in enumerate(arrays))
+
+
+@pytest.mark.parametrize("write", [write_to_all, write_in_a_child_of_a_child])
+@pytest.mark.parametrize("options", [{}, {"retries": 1}, {"procs_limit": 1}], ids=str)
+def test_what_workers_write_to_results_that_they_inherit_stays_there(options, write):
+    results = list(fast_map(numbered, range(20)))
+    views = [result[10:] for result in results]
+    list(fast_map(lambda _: write(results), range(1), **options))
+    assert all(is_numbered(result, index) for index, result in enumerate(results))
+    assert all(is_numbered(view, index) for index, view in enumerate(views))
+
+
+def test_so_does_what_a_process_writes_that_the_caller_forks():
+    results = list(fast_map(numbered, range(20)))
+    fork_and(lambda: write_to_all(results))
+    assert all(is_numbered(result, index) for index, result in enumerate(results))
+
+
+def test_a_map_may_change_in_place_what_another_one_made():
+    def halve(array):
+        array //= 2
+        return array
+
+    arrays = list(fast_map(numbered, range(0, 40, 2)))
+    for _ in range(2):
+        halves = list(fast_map(halve, arrays))
+        assert all(is_numbered(half, index) for index, half in enumerate(halves))
 
 
 def test_results_outlive_their_iterator():

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <unistd.h>
 
 _Static_assert(sizeof(struct fm_block) == FM_CACHE_LINE, "payloads are cache-aligned");
 
@@ -35,12 +36,16 @@ set_view(struct fm_arena *arena, void *memory, unsigned heap_count, uint64_t lim
 }
 
 int
-fm_arena_map(struct fm_arena *arena, unsigned heap_count, uint64_t limit, int *fd)
+fm_arena_map(struct fm_arena *arena, unsigned heap_count, uint64_t limit, bool is_attached_to)
 {
     void *memory;
     size_t most = HEAP_SIZE_MOST * heap_count + shared_size();
     size_t least = HEAP_SIZE_LEAST * heap_count + shared_size();
-    int result = fm_shm_map_most(most, least, &memory, &arena->mapped_size, fd);
+    int result = fm_shm_map_most(most, least, &memory, &arena->mapped_size, &arena->fd);
+    if (result < 0 && !is_attached_to) {
+        arena->fd = -1;
+        result = fm_shm_map_most(most, least, &memory, &arena->mapped_size, NULL);
+    }
     if (result == 0) {
         set_view(arena, memory, heap_count, limit);
     }
@@ -52,6 +57,7 @@ fm_arena_attach(struct fm_arena *arena, unsigned heap_count, uint64_t limit, int
 {
     void *memory;
     int result = fm_shm_attach(fd, &memory, &arena->mapped_size);
+    arena->fd = fd;
     if (result == 0) {
         set_view(arena, memory, heap_count, limit);
     }
@@ -63,6 +69,17 @@ fm_arena_unmap(struct fm_arena *arena)
 {
     fm_shm_unmap(arena->shared, arena->mapped_size);
     arena->shared = NULL;
+    if (arena->fd >= 0) {
+        (void)close(arena->fd);
+    }
+}
+
+void
+fm_arena_make_private(const struct fm_arena *arena, uint64_t begin, uint64_t end)
+{
+    if (arena->fd >= 0) {
+        fm_shm_make_private(arena->heaps + begin, end - begin, arena->fd, shared_size() + begin);
+    }
 }
 
 static struct fm_heap_shared *

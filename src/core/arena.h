@@ -62,6 +62,7 @@ struct fm_arena {
     size_t mapped_size;
     unsigned heap_count;
     uint64_t limit;
+    int fd; /* of its memory; -1 where the system granted none */
 };
 
 /* The owner's private side of a heap. Its own threads take `lock` for a few instructions at a time,
@@ -75,13 +76,24 @@ struct fm_heap {
     uint64_t free_bytes;             /* in those, with pages that may be there */
 };
 
-/* Reserves address space for `heap_count` heaps, before any worker exists; 0 or -errno. `fd` as for
- * fm_shm_map. */
-int fm_arena_map(struct fm_arena *arena, unsigned heap_count, uint64_t limit, int *fd);
+/* Reserves address space for `heap_count` heaps, before any worker exists; 0 or -errno. Goes without a
+ * descriptor where there is none to be had, unless some process has to attach to the arena by it. */
+int fm_arena_map(struct fm_arena *arena, unsigned heap_count, uint64_t limit, bool is_attached_to);
 
-/* The same memory in a process that did not inherit it; 0 or -errno. */
+/* The same memory in a process that did not inherit it; 0 or -errno. Takes over the descriptor. */
 int fm_arena_attach(struct fm_arena *arena, unsigned heap_count, uint64_t limit, int fd);
 void fm_arena_unmap(struct fm_arena *arena);
+
+/* In a forked process that is none of the arena's own: what it writes between those offsets, both in
+ * one heap, reaches no other; see fm_shm_make_private. */
+void fm_arena_make_private(const struct fm_arena *arena, uint64_t begin, uint64_t end);
+
+/* The heap that a block is in. */
+static inline unsigned
+fm_arena_heap_of(const struct fm_arena *arena, uint64_t offset)
+{
+    return (unsigned)(offset / arena->heap_size);
+}
 
 /* In the process that is to own heap `number`. */
 void fm_heap_init(struct fm_heap *heap, struct fm_arena *arena, unsigned number);

@@ -42,13 +42,13 @@ open_consumer_fd(struct fm_board *board, struct fm_board_fds *fds)
     if (fd < 0) {
         if (fds != NULL) {
             (void)close(fds->board);
-            (void)close(fds->arena);
         }
         fm_board_unmap(board);
         return fd;
     }
     board->slots.consumer_fd = fd;
     if (fds != NULL) {
+        fds->arena = board->arena.fd;
         fds->consumer = fd;
     }
     return 0;
@@ -67,8 +67,7 @@ fm_board_map(struct fm_board *board, const struct fm_board_options *options,
     if (result < 0) {
         return result;
     }
-    result = fm_arena_map(&board->arena, options->workers + 1, options->arena_limit,
-                          fds != NULL ? &fds->arena : NULL);
+    result = fm_arena_map(&board->arena, options->workers + 1, options->arena_limit, fds != NULL);
     if (result < 0) {
         fm_shm_unmap(board->memory, board->size);
         if (fds != NULL) {

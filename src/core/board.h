@@ -22,9 +22,9 @@ struct fm_board_options {
 
 /* By which a process that did not inherit the memory attaches to it. */
 struct fm_board_fds {
-    int board;
-    int arena;
-    int consumer; /* slots.consumer_fd, which the board closes itself */
+    int board;    /* the caller's to close */
+    int arena;    /* arena.fd, which the arena closes itself, as the board does */
+    int consumer; /* slots.consumer_fd */
 };
 
 struct fm_board {
@@ -35,12 +35,12 @@ struct fm_board {
     struct fm_arena arena; /* heap 0 is the parent's, heap w + 1 that of worker w */
 };
 
-/* 0 or -errno. `fds` is NULL if all workers are to inherit the memory; else its descriptors are the
- * caller's to close. */
+/* 0 or -errno. `fds` is NULL if all workers are to inherit the memory. */
 int fm_board_map(struct fm_board *board, const struct fm_board_options *options,
                  struct fm_board_fds *fds);
 
-/* The same memory, by the same options, in a process that did not inherit it; 0 or -errno. */
+/* The same memory, by the same options, in a process that did not inherit it; 0 or -errno. Takes over
+ * the descriptors, but for the board's. */
 int fm_board_attach(struct fm_board *board, const struct fm_board_options *options,
                     const struct fm_board_fds *fds);
 

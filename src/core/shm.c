@@ -84,6 +84,25 @@ fm_shm_unmap(void *memory, size_t size)
 }
 
 void
+fm_shm_make_private(void *memory, size_t size, int fd, size_t offset)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = (uintptr_t)memory & ~(page - 1);
+    uintptr_t end = ((uintptr_t)memory + size + page - 1) & ~(page - 1);
+    size_t length = end - begin;
+    off_t place = (off_t)(offset - ((uintptr_t)memory - begin));
+    /* Beside the range first, for what is refused then costs nothing. */
+    void *copy = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, place);
+    if (copy == MAP_FAILED) {
+        return;
+    }
+    void *moved = mremap(copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)begin);
+    if (moved == MAP_FAILED) {
+        (void)munmap(copy, length);
+    }
+}
+
+void
 fm_shm_discard(void *memory, size_t size)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);

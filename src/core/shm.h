@@ -21,6 +21,12 @@ int fm_shm_attach(int fd, void **memory, size_t *size);
 
 void fm_shm_unmap(void *memory, size_t size);
 
+/* In a forked process, for whole pages around a range of what the descriptor stands for, where `offset`
+ * is the range's place in that: what is written here from now on stays here, and is inherited by
+ * children. What others write is seen until then, page by page. Best effort: where there is no room
+ * for the mapping, the memory stays shared. */
+void fm_shm_make_private(void *memory, size_t size, int fd, size_t offset);
+
 /* Gives the whole pages within the range back to the system, in every process; they read as zero
  * from then on. Best effort: where the kernel can't, the pages just stay. */
 void fm_shm_discard(void *memory, size_t size);

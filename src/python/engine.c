@@ -88,7 +88,6 @@ fm_engine_close_board_fds(struct fm_engine *engine)
 {
     if (engine->board_fds.board >= 0) {
         (void)close(engine->board_fds.board);
-        (void)close(engine->board_fds.arena);
         engine->board_fds = (struct fm_board_fds){-1, -1, -1};
     }
 }
@@ -105,6 +104,7 @@ fm_engine_unref(struct fm_engine *engine)
     if (engine->is_local) {
         fm_reference_drop_all(engine);
     }
+    Py_CLEAR(engine->inherited_views);
     fm_engine_close_board_fds(engine);
     fm_monitor_fini(&engine->monitor);
     fm_heap_fini(&engine->heap);
@@ -133,4 +133,5 @@ fm_engine_stop(struct fm_engine *engine)
     Py_BEGIN_ALLOW_THREADS
     fm_monitor_stop(&engine->monitor);
     Py_END_ALLOW_THREADS
+    Py_CLEAR(engine->inherited_views);
 }

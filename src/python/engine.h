@@ -38,6 +38,8 @@ struct fm_engine {
     uint64_t refused_size; /* in such a worker: of the last result that there was no room for */
     sigset_t signals;      /* the mask of the thread that forked, for the workers */
     bool running;          /* workers were forked and not yet stopped */
+    PyObject
+        *inherited_views; /* arrays of other maps that the workers have, too: a list, or NULL */
     struct fm_board_fds board_fds; /* until the nursery of a fork server has them; else -1 */
     /* How a thread waits for room in the arena: fm_board_await_space, or something around it. Called
      * without the GIL. */

@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include "refusal.h"
+#include "view.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -200,7 +201,8 @@ int
 fm_engine_start(struct fm_engine *engine, struct fm_state *state, fm_worker_main worker_main,
                 void *context)
 {
-    if (prepare(state) < 0) {
+    engine->inherited_views = fm_view_list(state);
+    if (engine->inherited_views == NULL || prepare(state) < 0) {
         return -1;
     }
     pid_t *pids = PyMem_Calloc(engine->workers, sizeof *pids);

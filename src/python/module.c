@@ -91,6 +91,13 @@ serve_nursery(PyObject *module, PyObject *arguments)
     return NULL;
 }
 
+static PyObject *
+make_views_private(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    fm_view_make_all_private(PyModule_GetState(module));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"start", (PyCFunction)(void (*)(void))start, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("start(fn, iterables, /, **options)\n\n"
@@ -100,6 +107,9 @@ static PyMethodDef methods[] = {
      PyDoc_STR("serve_nursery(payload, recipe, fds, ready_fd, /)\n\n"
                "In a fork server's child: fork workers for a parent until it ends. Returns only\n"
                "with an exception.")},
+    {"make_views_private", make_views_private, METH_NOARGS,
+     PyDoc_STR("make_views_private($module, /)\n--\n\n"
+               "In a forked process: what it writes to arrays that came from a map stays there.")},
     {NULL, NULL, 0, NULL},
 };
 

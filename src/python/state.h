@@ -77,6 +77,9 @@ struct fm_state {
     struct fm_class classes[FM_CLASSES];
     PyObject *ndarray;
     PyObject *dtypes;
+
+    /* Kept by view.c: the first root. */
+    struct fm_view *views;
 };
 
 struct fm_state *fm_state_of_module(PyObject *module);

@@ -1,25 +1,51 @@
 #include "view.h"
 
-struct view {
+struct fm_view {
     PyObject_HEAD
     PyObject *root;           /* NULL for a root itself */
     struct fm_engine *engine; /* of a root */
     uint64_t block;           /* of a root: offset in the arena */
     bool owns;                /* of a root */
+    bool is_private; /* of a root, in a forked process: its memory is not shared any more */
+    struct fm_view *previous; /* of a root: in the list of all */
+    struct fm_view *next;
     char *bytes;
     Py_ssize_t size;
     bool readonly;
 };
 
-static struct view *
+static struct fm_view *
 new_view(struct fm_state *state)
 {
     allocfunc allocate = (allocfunc)PyType_GetSlot(state->view_type, Py_tp_alloc);
-    return (struct view *)allocate(state->view_type, 0);
+    return (struct fm_view *)allocate(state->view_type, 0);
 }
 
 static void
-take_ownership(struct view *self)
+link_root(struct fm_state *state, struct fm_view *self)
+{
+    self->next = state->views;
+    if (self->next != NULL) {
+        self->next->previous = self;
+    }
+    state->views = self;
+}
+
+static void
+unlink_root(struct fm_state *state, struct fm_view *self)
+{
+    if (self->previous != NULL) {
+        self->previous->next = self->next;
+    } else {
+        state->views = self->next;
+    }
+    if (self->next != NULL) {
+        self->next->previous = self->previous;
+    }
+}
+
+static void
+take_ownership(struct fm_view *self)
 {
     self->owns = true;
     fm_arena_lend(&self->engine->board.arena, self->block);
@@ -29,7 +55,7 @@ PyObject *
 fm_view_new_root(struct fm_state *state, struct fm_engine *engine, const struct fm_value *value,
                  bool owns)
 {
-    struct view *self = new_view(state);
+    struct fm_view *self = new_view(state);
     if (self == NULL) {
         return NULL;
     }
@@ -37,6 +63,7 @@ fm_view_new_root(struct fm_state *state, struct fm_engine *engine, const struct 
     self->block = value->as.block.offset;
     self->bytes = fm_arena_bytes(&engine->board.arena, self->block);
     self->size = (Py_ssize_t)value->as.block.size;
+    link_root(state, self);
     if (owns) {
         take_ownership(self);
     }
@@ -46,19 +73,19 @@ fm_view_new_root(struct fm_state *state, struct fm_engine *engine, const struct 
 void
 fm_view_own(PyObject *root)
 {
-    take_ownership((struct view *)root);
+    take_ownership((struct fm_view *)root);
 }
 
 PyObject *
 fm_view_new_range(struct fm_state *state, PyObject *root, Py_ssize_t offset, Py_ssize_t size,
                   bool readonly)
 {
-    struct view *self = new_view(state);
+    struct fm_view *self = new_view(state);
     if (self == NULL) {
         return NULL;
     }
     self->root = Py_NewRef(root);
-    self->bytes = ((struct view *)root)->bytes + offset;
+    self->bytes = ((struct fm_view *)root)->bytes + offset;
     self->size = size;
     self->readonly = readonly;
     return (PyObject *)self;
@@ -67,13 +94,14 @@ fm_view_new_range(struct fm_state *state, PyObject *root, Py_ssize_t offset, Py_
 static void
 dealloc(PyObject *object)
 {
-    struct view *self = (struct view *)object;
+    struct fm_view *self = (struct fm_view *)object;
     PyTypeObject *type = Py_TYPE(object);
     /* A forked child has copies of its parent's views, and none of its blocks. */
     if (self->owns && !fm_engine_is_foreign(self->engine)) {
         fm_arena_return_lent(&self->engine->board.arena, self->block);
     }
     if (self->engine != NULL) {
+        unlink_root(PyType_GetModuleState(type), self);
         fm_engine_unref(self->engine);
     }
     Py_CLEAR(self->root);
@@ -84,8 +112,61 @@ dealloc(PyObject *object)
 static int
 get_buffer(PyObject *object, Py_buffer *buffer, int flags)
 {
-    struct view *self = (struct view *)object;
+    struct fm_view *self = (struct fm_view *)object;
     return PyBuffer_FillInfo(buffer, object, self->bytes, self->size, self->readonly, flags);
+}
+
+/* ---- forks ---- */
+
+PyObject *
+fm_view_list(const struct fm_state *state)
+{
+    PyObject *all = PyList_New(0);
+    for (struct fm_view *view = state->views; all != NULL && view != NULL; view = view->next) {
+        if (PyList_Append(all, (PyObject *)view) < 0) {
+            Py_CLEAR(all);
+        }
+    }
+    return all;
+}
+
+static bool
+is_beside(const struct fm_view *one, const struct fm_view *other)
+{
+    const struct fm_arena *arena = &one->engine->board.arena;
+    return one->engine == other->engine && !other->is_private
+           && fm_arena_heap_of(arena, one->block) == fm_arena_heap_of(arena, other->block);
+}
+
+/* From the lowest to the highest view in the first one's heap at once, since there may be more of them
+ * than mappings that a process may have. */
+static void
+make_heap_private(struct fm_view *first)
+{
+    uint64_t begin = first->block;
+    uint64_t end = begin;
+    for (struct fm_view *view = first; view != NULL; view = view->next) {
+        if (is_beside(first, view)) {
+            uint64_t behind = view->block + (uint64_t)view->size;
+            begin = view->block < begin ? view->block : begin;
+            end = behind > end ? behind : end;
+        }
+    }
+    for (struct fm_view *view = first->next; view != NULL; view = view->next) {
+        view->is_private = view->is_private || is_beside(first, view);
+    }
+    first->is_private = true;
+    fm_arena_make_private(&first->engine->board.arena, begin, end);
+}
+
+void
+fm_view_make_all_private(struct fm_state *state)
+{
+    for (struct fm_view *view = state->views; view != NULL; view = view->next) {
+        if (!view->is_private && fm_engine_is_foreign(view->engine)) {
+            make_heap_private(view);
+        }
+    }
 }
 
 static PyType_Slot slots[] = {
@@ -97,7 +178,7 @@ static PyType_Slot slots[] = {
 
 PyType_Spec fm_view_spec = {
     .name = "fast_map._core.SharedBuffer",
-    .basicsize = sizeof(struct view),
+    .basicsize = sizeof(struct fm_view),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = slots,
 };

@@ -21,6 +21,13 @@ void fm_view_own(PyObject *root);
 PyObject *fm_view_new_range(struct fm_state *state, PyObject *root, Py_ssize_t offset,
                             Py_ssize_t size, bool readonly);
 
+/* A list of the roots that there are. While a process that was forked from this one may use them, their
+ * blocks must not be given back. */
+PyObject *fm_view_list(const struct fm_state *state);
+
+/* In a forked process: what it writes to them is not to reach its parent. */
+void fm_view_make_all_private(struct fm_state *state);
+
 extern PyType_Spec fm_view_spec;
 
 #endif

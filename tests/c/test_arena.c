@@ -26,7 +26,7 @@ struct owner {
 static struct fm_heap *
 make_heap(struct owner *owner, unsigned heaps, unsigned number, uint64_t limit)
 {
-    CHECK_EQUAL(fm_arena_map(&owner->arena, heaps, limit, NULL), 0);
+    CHECK_EQUAL(fm_arena_map(&owner->arena, heaps, limit, false), 0);
     fm_heap_init(&owner->heap, &owner->arena, number);
     return &owner->heap;
 }
@@ -530,7 +530,7 @@ make_traffic(uint64_t blocks, uint64_t most_size, uint64_t limit)
     struct traffic *traffic = test_map(sizeof *traffic);
     traffic->blocks = CHECK_SCALED(blocks);
     traffic->most_size = most_size;
-    CHECK_EQUAL(fm_arena_map(&traffic->arena, CHANNELS, limit, NULL), 0);
+    CHECK_EQUAL(fm_arena_map(&traffic->arena, CHANNELS, limit, false), 0);
     return traffic;
 }
 

@@ -69,9 +69,10 @@ check_attached(void)
                                        .total = FM_UNKNOWN_TOTAL,
                                        .arena_limit = 10000};
     CHECK_EQUAL(fm_board_map(&parent, &options, &fds), 0);
-    CHECK_EQUAL(fm_board_attach(&worker, &options, &fds), 0);
+    struct fm_board_fds sent = {
+        .board = fds.board, .arena = dup(fds.arena), .consumer = dup(fds.consumer)};
+    CHECK_EQUAL(fm_board_attach(&worker, &options, &sent), 0);
     CHECK_EQUAL(close(fds.board), 0);
-    CHECK_EQUAL(close(fds.arena), 0);
     CHECK(worker.memory != parent.memory && worker.arena.heaps != parent.arena.heaps);
     CHECK_EQUAL(worker.slots.shared->buffersize, 5);
     CHECK_EQUAL(worker.slots.mask, 7);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
 
@@ -162,6 +163,49 @@ check_discard(void)
     fm_shm_unmap(memory, size);
 }
 
+struct copy {
+    char *memory;
+    int fd;
+};
+
+/* Page 0 is not touched, 1 and 2 have what the parent wrote, 2 and 3 get something else here. */
+static void
+write_privately(void *argument)
+{
+    struct copy *copy = argument;
+    char *memory = copy->memory;
+    fm_shm_make_private(memory + 4096 + 100, 3 * 4096 - 200, copy->fd, 4096 + 100);
+    CHECK_EQUAL(memory[2 * 4096], 'p');
+    memset(memory + 2 * 4096, 'c', 4096);
+    memory[3 * 4096 + 5] = 'c';
+    CHECK_EQUAL(memory[4096], 'p');
+    memory[0] = 's'; /* outside of the range: shared */
+    memory[4 * 4096] = 's';
+    CHECK_EQUAL(memory[2 * 4096 + 4095], 'c');
+}
+
+static void
+check_private(void)
+{
+    void *memory;
+    struct copy copy;
+    CHECK_EQUAL(fm_shm_map(8 * 4096, &memory, &copy.fd), 0);
+    copy.memory = memory;
+    memset(copy.memory + 4096, 'p', 3 * 4096);
+    test_join(test_fork(write_privately, &copy));
+    for (size_t i = 4096; i < 4 * 4096; i++) {
+        CHECK_EQUAL(copy.memory[i], 'p');
+    }
+    CHECK_EQUAL(copy.memory[0], 's');
+    CHECK_EQUAL(copy.memory[4 * 4096], 's');
+    /* What can't be had changes nothing. */
+    fm_shm_make_private(memory, 4096, -1, 0);
+    copy.memory[0] = 'x';
+    CHECK_EQUAL(copy.memory[0], 'x');
+    fm_shm_unmap(memory, 8 * 4096);
+    CHECK_EQUAL(close(copy.fd), 0);
+}
+
 int
 main(void)
 {
@@ -172,6 +216,7 @@ main(void)
     check_refused();
     check_most();
     check_discard();
+    check_private();
     if (!CHECK_SANITIZED) {
         test_run("limited address space", check_limited, NULL);
     }
