@@ -4,6 +4,7 @@ struct fm_view {
     PyObject_HEAD
     PyObject *root;           /* NULL for a root itself */
     struct fm_engine *engine; /* of a root */
+    struct fm_state *state;   /* likewise */
     uint64_t block;           /* of a root: offset in the arena */
     bool owns;                /* of a root */
     bool is_private; /* of a root, in a forked process: its memory is not shared any more */
@@ -22,22 +23,22 @@ new_view(struct fm_state *state)
 }
 
 static void
-link_root(struct fm_state *state, struct fm_view *self)
+link_root(struct fm_view *self)
 {
-    self->next = state->views;
+    self->next = self->state->views;
     if (self->next != NULL) {
         self->next->previous = self;
     }
-    state->views = self;
+    self->state->views = self;
 }
 
 static void
-unlink_root(struct fm_state *state, struct fm_view *self)
+unlink_root(struct fm_view *self)
 {
     if (self->previous != NULL) {
         self->previous->next = self->next;
     } else {
-        state->views = self->next;
+        self->state->views = self->next;
     }
     if (self->next != NULL) {
         self->next->previous = self->previous;
@@ -60,10 +61,11 @@ fm_view_new_root(struct fm_state *state, struct fm_engine *engine, const struct 
         return NULL;
     }
     self->engine = fm_engine_ref(engine);
+    self->state = state;
     self->block = value->as.block.offset;
     self->bytes = fm_arena_bytes(&engine->board.arena, self->block);
     self->size = (Py_ssize_t)value->as.block.size;
-    link_root(state, self);
+    link_root(self);
     if (owns) {
         take_ownership(self);
     }
@@ -101,7 +103,7 @@ dealloc(PyObject *object)
         fm_arena_return_lent(&self->engine->board.arena, self->block);
     }
     if (self->engine != NULL) {
-        unlink_root(PyType_GetModuleState(type), self);
+        unlink_root(self);
         fm_engine_unref(self->engine);
     }
     Py_CLEAR(self->root);
