@@ -38,11 +38,14 @@ static _Noreturn void
 leave(struct fm_pool *pool, int status)
 {
     (void)fm_pool_note_cpu(pool);
+    /* Nothing but the farewell itself keeps an idle worker, on a machine that is busy. */
+    if (!fm_pool_runs_items(pool)) {
+        fm_store_relaxed(&pool->self->finishing, 1);
+    }
     pool->hooks.leave(pool->hooks.context, status);
     struct pollfd parent = {.fd = pool->parent_pidfd, .events = POLLIN};
     (void)poll(&parent, 1, FM_LEAVE_GRACE_MS);
-    /* Nothing but the farewell itself keeps an idle worker; the monitor kills it if that is stuck. */
-    if (!fm_pool_runs_items(pool) || fm_load_relaxed(&pool->self->finishing) != 0) {
+    if (fm_load_relaxed(&pool->self->finishing) != 0) {
         (void)poll(&parent, 1, FM_FINISH_GRACE_MS);
     }
     _exit(status);

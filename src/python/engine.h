@@ -38,8 +38,13 @@ struct fm_engine {
     uint64_t refused_size; /* in such a worker: of the last result that there was no room for */
     sigset_t signals;      /* the mask of the thread that forked, for the workers */
     bool running;          /* workers were forked and not yet stopped */
-    PyObject
-        *inherited_views; /* arrays of other maps that the workers have, too: a list, or NULL */
+    /* A list of those of other engines, which the workers have, too; or NULL. */
+    PyObject *inherited_views;
+    struct fm_view *views;  /* kept by view.c: the first root */
+    bool is_private;        /* in a forked process: what views cover is not shared any more */
+    struct fm_state *state; /* in whose list of engines it is */
+    struct fm_engine *previous;
+    struct fm_engine *next;
     struct fm_board_fds board_fds; /* until the nursery of a fork server has them; else -1 */
     /* How a thread waits for room in the arena: fm_board_await_space, or something around it. Called
      * without the GIL. */
@@ -52,7 +57,7 @@ struct fm_engine {
 typedef void (*fm_worker_main)(struct fm_engine *engine, unsigned worker, void *context);
 
 /* Maps the memory. NULL with an exception. */
-struct fm_engine *fm_engine_new(const struct fm_board_options *options,
+struct fm_engine *fm_engine_new(struct fm_state *state, const struct fm_board_options *options,
                                 const struct fm_monitor_options *monitoring);
 
 static inline struct fm_engine *
@@ -74,8 +79,8 @@ int fm_engine_start(struct fm_engine *engine, struct fm_state *state, fm_worker_
 int fm_engine_start_remote(struct fm_engine *engine, PyObject *payload, PyObject *recipe);
 
 /* In the process that is to be that nursery. Takes over the descriptors. NULL with an exception. */
-struct fm_engine *fm_engine_attach(const struct fm_board_options *options, bool may_rerun,
-                                   const struct fm_engine_fds *fds);
+struct fm_engine *fm_engine_attach(struct fm_state *state, const struct fm_board_options *options,
+                                   bool may_rerun, const struct fm_engine_fds *fds);
 _Noreturn void fm_engine_be_nursery(struct fm_engine *engine, struct fm_state *state,
                                     fm_worker_main worker_main, void *context);
 

@@ -81,7 +81,7 @@ start(struct fm_job *job, const struct fm_job_options *options)
         PyErr_NoMemory();
         return -1;
     }
-    job->engine = fm_engine_new(&board, &monitoring);
+    job->engine = fm_engine_new(job->state, &board, &monitoring);
     if (job->engine == NULL || start_workers(job, &board, options) < 0) {
         return -1;
     }

@@ -91,7 +91,7 @@ fm_job_serve(PyObject *module, PyObject *payload, PyObject *recipe, const struct
     job->max_tasks_per_child = max_tasks;
     job->task_timeout = task_timeout;
     job->runs_coroutines = coroutines;
-    job->engine = fm_engine_attach(&board, may_rerun, fds);
+    job->engine = fm_engine_attach(job->state, &board, may_rerun, fds);
     if (job->engine == NULL) {
         return;
     }

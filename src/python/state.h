@@ -78,8 +78,8 @@ struct fm_state {
     PyObject *ndarray;
     PyObject *dtypes;
 
-    /* Kept by view.c: the first root. */
-    struct fm_view *views;
+    /* Kept by engine.c: the first of those that there are. */
+    struct fm_engine *engines;
 };
 
 struct fm_state *fm_state_of_module(PyObject *module);

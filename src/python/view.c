@@ -4,11 +4,10 @@ struct fm_view {
     PyObject_HEAD
     PyObject *root;           /* NULL for a root itself */
     struct fm_engine *engine; /* of a root */
-    struct fm_state *state;   /* likewise */
     uint64_t block;           /* of a root: offset in the arena */
     bool owns;                /* of a root */
     bool is_private; /* of a root, in a forked process: its memory is not shared any more */
-    struct fm_view *previous; /* of a root: in the list of all */
+    struct fm_view *previous; /* of a root: in the engine's list */
     struct fm_view *next;
     char *bytes;
     Py_ssize_t size;
@@ -25,11 +24,12 @@ new_view(struct fm_state *state)
 static void
 link_root(struct fm_view *self)
 {
-    self->next = self->state->views;
+    struct fm_engine *engine = self->engine;
+    self->next = engine->views;
     if (self->next != NULL) {
         self->next->previous = self;
     }
-    self->state->views = self;
+    engine->views = self;
 }
 
 static void
@@ -38,7 +38,7 @@ unlink_root(struct fm_view *self)
     if (self->previous != NULL) {
         self->previous->next = self->next;
     } else {
-        self->state->views = self->next;
+        self->engine->views = self->next;
     }
     if (self->next != NULL) {
         self->next->previous = self->previous;
@@ -61,7 +61,6 @@ fm_view_new_root(struct fm_state *state, struct fm_engine *engine, const struct 
         return NULL;
     }
     self->engine = fm_engine_ref(engine);
-    self->state = state;
     self->block = value->as.block.offset;
     self->bytes = fm_arena_bytes(&engine->board.arena, self->block);
     self->size = (Py_ssize_t)value->as.block.size;
@@ -124,49 +123,52 @@ PyObject *
 fm_view_list(const struct fm_state *state)
 {
     PyObject *all = PyList_New(0);
-    for (struct fm_view *view = state->views; all != NULL && view != NULL; view = view->next) {
-        if (PyList_Append(all, (PyObject *)view) < 0) {
-            Py_CLEAR(all);
+    for (struct fm_engine *engine = state->engines; engine != NULL; engine = engine->next) {
+        for (struct fm_view *view = engine->views; view != NULL; view = view->next) {
+            if (all != NULL && PyList_Append(all, (PyObject *)view) < 0) {
+                Py_CLEAR(all);
+            }
         }
     }
     return all;
 }
 
 static bool
-is_beside(const struct fm_view *one, const struct fm_view *other)
+is_in_heap(const struct fm_view *view, unsigned heap)
 {
-    const struct fm_arena *arena = &one->engine->board.arena;
-    return one->engine == other->engine && !other->is_private
-           && fm_arena_heap_of(arena, one->block) == fm_arena_heap_of(arena, other->block);
+    return fm_arena_heap_of(&view->engine->board.arena, view->block) == heap;
 }
 
-/* From the lowest to the highest view in the first one's heap at once, since there may be more of them
- * than mappings that a process may have. */
+/* From the lowest to the highest view in the heap at once, since there may be more of them than
+ * mappings that a process may have. */
 static void
-make_heap_private(struct fm_view *first)
+make_heap_private(const struct fm_engine *engine, unsigned heap)
 {
-    uint64_t begin = first->block;
-    uint64_t end = begin;
-    for (struct fm_view *view = first; view != NULL; view = view->next) {
-        if (is_beside(first, view)) {
+    uint64_t begin = UINT64_MAX;
+    uint64_t end = 0;
+    for (const struct fm_view *view = engine->views; view != NULL; view = view->next) {
+        if (is_in_heap(view, heap)) {
             uint64_t behind = view->block + (uint64_t)view->size;
             begin = view->block < begin ? view->block : begin;
             end = behind > end ? behind : end;
         }
     }
-    for (struct fm_view *view = first->next; view != NULL; view = view->next) {
-        view->is_private = view->is_private || is_beside(first, view);
+    if (begin < end) {
+        fm_arena_make_private(&engine->board.arena, begin, end);
     }
-    first->is_private = true;
-    fm_arena_make_private(&first->engine->board.arena, begin, end);
 }
 
 void
 fm_view_make_all_private(struct fm_state *state)
 {
-    for (struct fm_view *view = state->views; view != NULL; view = view->next) {
-        if (!view->is_private && fm_engine_is_foreign(view->engine)) {
-            make_heap_private(view);
+    for (struct fm_engine *engine = state->engines; engine != NULL; engine = engine->next) {
+        /* Once: what this process writes is its children's as it is. */
+        if (engine->is_private || !fm_engine_is_foreign(engine)) {
+            continue;
+        }
+        engine->is_private = true;
+        for (unsigned heap = 0; engine->views != NULL && heap <= engine->workers; heap++) {
+            make_heap_private(engine, heap);
         }
     }
 }

@@ -69,7 +69,6 @@ let_loop_end(struct fm_worker *worker)
     if (worker->coroutines == NULL || fm_pool_runs_items(&worker->pool)) {
         return;
     }
-    fm_store_relaxed(&worker->pool.self->finishing, 1);
     PyThreadState *state = PyEval_SaveThread();
     (void)nanosleep(&(struct timespec){.tv_nsec = LOOP_MOST}, NULL);
     PyEval_RestoreThread(state);

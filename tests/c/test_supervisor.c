@@ -610,6 +610,14 @@ leave_when_finished(void *context, int status)
     (void)test_thread(finish, NULL);
 }
 
+static void
+leave_late(void *context, int status)
+{
+    (void)context;
+    (void)status;
+    (void)test_thread(finish, NULL);
+}
+
 struct farewell {
     void (*leave)(void *context, int status);
     int status;
@@ -632,6 +640,23 @@ end_when_asked(void *argument)
     CHECK_EQUAL(how->as.crash.exit_signal, 0);
     CHECK_EQUAL(how->as.crash.exit_code, farewell->status);
     CHECK(took >= farewell->least && took < farewell->least + FM_SECOND);
+}
+
+/* While nothing runs in it, it has the time of one that says that it is finishing. */
+static void
+end_idle_when_asked(void *ignored)
+{
+    (void)ignored;
+    struct engine_options options = stuck_options(leave_late);
+    options.inherited = false;
+    options.items = 0;
+    options.stays_open = true;
+    engine_start(&asked, &options);
+    engine_await_workers(&asked);
+    fm_monitor_stop(&asked.monitor);
+    const struct fm_value *how = &asked.monitor.last_crash;
+    CHECK_EQUAL(how->as.crash.exit_signal, 0);
+    CHECK_EQUAL(how->as.crash.exit_code, ENGINE_EXIT_LEFT);
 }
 
 int
@@ -661,5 +686,6 @@ main(void)
     test_run("asked to leave", end_when_asked, &quick);
     test_run("asked to leave, reluctant", end_when_asked, &slow);
     test_run("asked to leave, finishing", end_when_asked, &finishing);
+    test_run("asked to leave, idle", end_idle_when_asked, NULL);
     return 0;
 }
