@@ -36,8 +36,13 @@ def _own_decimal_context() -> None:
 
 
 def name_worker_thread(worker: int, number: int) -> None:
-    """Give a thread of a worker process a name that Python knows too."""
-    threading.current_thread().name = f"fast_map-worker-{worker}-thread-{number}"
+    """Give a thread of a worker process a name that Python knows too.
+
+    What fn starts in it is no daemon by itself, as in the main thread.
+    """
+    thread = threading.current_thread()
+    thread.name = f"fast_map-worker-{worker}-thread-{number}"
+    thread._daemonic = False  # type: ignore[attr-defined]
 
 
 def name_local_thread(number: int) -> None:

@@ -91,9 +91,10 @@ def find_unfinished(busy: bool) -> Callable[[], None] | None:
 
 
 def _find_threads() -> list[threading.Thread]:
-    """Those that Python itself would wait for; the extension's own are daemons to it."""
+    """Those that Python itself would wait for; threads that it has not started are not among them."""
     main = threading.main_thread()
-    return [thread for thread in threading.enumerate() if not thread.daemon and thread is not main]
+    started = (t for t in threading.enumerate() if not isinstance(t, threading._DummyThread))
+    return [thread for thread in started if not thread.daemon and thread is not main]
 
 
 def _has_finalizers() -> bool:

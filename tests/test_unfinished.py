@@ -30,6 +30,7 @@ def write_late(path):
 
 
 def submit_late(path):
+    time.sleep(0.1)  # from several threads
     executor_of(ThreadPoolExecutor).submit(write_late, path)
 
 
@@ -43,13 +44,16 @@ def test_what_an_executor_has_been_given_is_done(tmp_path, options, capfd):
 
 
 def start_thread(path):
+    time.sleep(0.1)  # so that each item has a thread of its own
     threading.Thread(target=write_late, args=(path,)).start()
+    return threading.current_thread().name
 
 
-def test_threads_are_waited_for(tmp_path, capfd):
+def test_threads_are_waited_for_whichever_thread_starts_them(tmp_path, capfd):
     paths = [tmp_path / str(number) for number in range(6)]
     with leaves_nothing():
-        list(fast_map(start_thread, paths))
+        starters = set(fast_map(start_thread, paths, procs_limit=1))
+        assert len(starters) > 1
         assert sorted(tmp_path.iterdir()) == paths
     assert capfd.readouterr().err == ""
 
