@@ -91,7 +91,7 @@ def find_unfinished(busy: bool) -> Callable[[], None] | None:
 
 
 def _find_threads() -> list[threading.Thread]:
-    """Those that Python itself would wait for; threads that it has not started are not among them."""
+    """Those that Python itself would wait for, but for threads that it has not started."""
     main = threading.main_thread()
     started = (t for t in threading.enumerate() if not isinstance(t, threading._DummyThread))
     return [thread for thread in started if not thread.daemon and thread is not main]

@@ -114,11 +114,11 @@ def test_an_item_does_not_fail_because_its_process_ends_for_another():
 
     def late_neighbour():
         yield 0
-        time.sleep(0.6)
+        time.sleep(1.6)
         yield 1
 
     error, result = fast_map(
-        use_manager, late_neighbour(), task_timeout=1, return_exceptions=True, procs_limit=1
+        use_manager, late_neighbour(), task_timeout=2, return_exceptions=True, procs_limit=1
     )
     assert isinstance(error, TaskTimeout)
     assert result == 70
