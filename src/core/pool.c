@@ -414,12 +414,15 @@ fm_pool_complete_detached(struct fm_pool *pool, uint64_t item)
 }
 
 bool
-fm_pool_runs_items(const struct fm_pool *pool)
+fm_pool_is_at_work(const struct fm_pool *pool)
 {
     uint64_t item;
     struct fm_slots_walk walk = fm_slots_walk(pool->slots);
-    return fm_load_relaxed(&pool->self->active) > 0
-           && fm_slots_walk_to(pool->slots, &walk, FM_SLOT_RUNNING, pool->worker, &item);
+    if (fm_load_relaxed(&pool->self->active) == 0) {
+        return false;
+    }
+    return fm_load_relaxed(&pool->self->started) == 0
+           || fm_slots_walk_to(pool->slots, &walk, FM_SLOT_RUNNING, pool->worker, &item);
 }
 
 void

@@ -170,9 +170,9 @@ unsigned fm_pool_add_threads(struct fm_pool *pool, unsigned count);
  * while some thread is idle, and no growth could help. */
 bool fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample);
 
-/* Whether some item of this process runs. Threads that are active may have only just been started, or
- * be about to become idle. */
-bool fm_pool_runs_items(const struct fm_pool *pool);
+/* Whether some item of this process runs, or it has not got to its first. Threads that are active may
+ * have only just been started, or be about to become idle. */
+bool fm_pool_is_at_work(const struct fm_pool *pool);
 
 /* The process has run as many items as it may, or reserved them in vain. */
 bool fm_pool_is_spent(struct fm_pool *pool);

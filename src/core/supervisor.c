@@ -39,7 +39,7 @@ leave(struct fm_pool *pool, int status)
 {
     (void)fm_pool_note_cpu(pool);
     /* Nothing but the farewell itself keeps an idle worker, on a machine that is busy. */
-    if (!fm_pool_runs_items(pool)) {
+    if (!fm_pool_is_at_work(pool)) {
         fm_store_relaxed(&pool->self->finishing, 1);
     }
     pool->hooks.leave(pool->hooks.context, status);

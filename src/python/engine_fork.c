@@ -101,13 +101,17 @@ fork_nursery(struct birth *birth)
     return pid > 0 ? pid : 0;
 }
 
-/* Forks them all between one pair of fork hooks; the number of pids. The hooks may be Python code,
- * and what a signal's handler raises in them is lost, so that none may be waiting to be handled. */
+/* The number of pids. */
 static unsigned
-fork_workers(struct birth *birth, pid_t *pids, pid_t *nursery, int *error)
+fork_between_hooks(struct birth *birth, pid_t *pids, pid_t *nursery, int *error)
 {
     unsigned count = 0;
-    PyOS_BeforeFork();
+    birth->engine->inherited_views = fm_view_list(birth->state);
+    if (birth->engine->inherited_views == NULL) {
+        PyErr_Clear();
+        *error = ENOMEM;
+        return 0;
+    }
     *nursery = fork_nursery(birth);
     while (count < birth->engine->workers) {
         pid_t pid = fork();
@@ -121,6 +125,16 @@ fork_workers(struct birth *birth, pid_t *pids, pid_t *nursery, int *error)
         }
         pids[count++] = pid;
     }
+    return count;
+}
+
+/* Between one pair of fork hooks. They may be Python code, and what a signal's handler raises in them is
+ * lost, so that none may be waiting to be handled. */
+static unsigned
+fork_workers(struct birth *birth, pid_t *pids, pid_t *nursery, int *error)
+{
+    PyOS_BeforeFork();
+    unsigned count = fork_between_hooks(birth, pids, nursery, error);
     /* Where a library ends its threads before a fork, as OpenBLAS does, they are not here now. */
     birth->had_threads = fm_process_has_other_threads();
     PyOS_AfterFork_Parent();
@@ -201,8 +215,7 @@ int
 fm_engine_start(struct fm_engine *engine, struct fm_state *state, fm_worker_main worker_main,
                 void *context)
 {
-    engine->inherited_views = fm_view_list(state);
-    if (engine->inherited_views == NULL || prepare(state) < 0) {
+    if (prepare(state) < 0) {
         return -1;
     }
     pid_t *pids = PyMem_Calloc(engine->workers, sizeof *pids);

@@ -31,7 +31,7 @@
 static void
 finish(struct fm_worker *worker)
 {
-    PyObject *busy = fm_pool_runs_items(&worker->pool) ? Py_True : Py_False;
+    PyObject *busy = fm_pool_is_at_work(&worker->pool) ? Py_True : Py_False;
     PyObject *unfinished = PyObject_CallOneArg(worker->job->state->find_unfinished, busy);
     if (unfinished != NULL && unfinished != Py_None) {
         fm_store_relaxed(&worker->pool.self->finishing, 1);
@@ -66,7 +66,7 @@ leave(struct fm_worker *worker, int status)
 static void
 let_loop_end(struct fm_worker *worker)
 {
-    if (worker->coroutines == NULL || fm_pool_runs_items(&worker->pool)) {
+    if (worker->coroutines == NULL || fm_pool_is_at_work(&worker->pool)) {
         return;
     }
     PyThreadState *state = PyEval_SaveThread();
