@@ -111,6 +111,16 @@ def import_in_a_subinterpreter():
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE).stderr
 
 
+def leave_a_thread_behind():
+    program = """
+import threading, time
+from fast_map import fast_map
+list(fast_map(lambda _: threading.Thread(target=time.sleep, args=[600]).start(), range(1)))
+"""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE).stderr
+
+
 def build_elsewhere():
     return (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
 
@@ -125,6 +135,7 @@ MISTAKES = {
     "BdbQuit": debug,
     "ValueError: signal": set_a_handler_in_fn,
     "SQLite objects": share_a_connection_among_threads,
+    "fast_map: a worker ended": leave_a_thread_behind,
     "BlockingIOError:": start_with_no_process_left,
     "RuntimeError: … a main module": leave_a_main_module_unguarded,
     "ImportError: progress": show_progress_without_tqdm,
