@@ -117,7 +117,7 @@ import threading, time
 from fast_map import fast_map
 list(fast_map(lambda _: threading.Thread(target=time.sleep, args=[600]).start(), range(1)))
 """
-    command = [sys.executable, "-c", program]
+    command = [sys.executable, "-I", "-c", program]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE).stderr
 
 
