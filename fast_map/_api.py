@@ -294,3 +294,4 @@ def _end_all() -> None:
         mapped = reference()
         if mapped is not None:
             mapped._shut_down()
+    _core.await_threading()

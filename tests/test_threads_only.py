@@ -552,6 +552,11 @@ def test_a_fork_inside_fn_has_no_part_in_the_map():
     assert out[:2] == (0, "ends 0\ncomplete True\n")
 
 
+def test_the_process_ends_although_threads_are_just_starting():
+    status, out, err = run_script("exit_while_starting_threads.py")
+    assert (status, out, err) == (0, "ready\n", "")
+
+
 @pytest.mark.parametrize(
     "state", ["sleeping", "computing", "waiting for its input", "waiting for its consumer", "many"]
 )

@@ -329,9 +329,9 @@ run_feeder(void *argument)
     block_signals();
     say_done(job);
     fm_slots_ring_consumer(&job->engine->board.slots);
+    struct fm_state *state = job->state;
     fm_job_unref(job);
-    PyThreadState_Clear(thread);
-    PyThreadState_DeleteCurrent();
+    fm_context_delete_thread_state(state, thread);
     return NULL;
 }
 

@@ -88,20 +88,25 @@ run_thread(void *context, struct fm_pool_thread *thread)
         return;
     }
     PyEval_AcquireThread(state);
-    call_and_clear(PyObject_CallFunction(module_state->name_local_thread, "I", thread->number));
+    if (fm_context_begin_threading(module_state)) {
+        call_and_clear(PyObject_CallFunction(module_state->name_local_thread, "I", thread->number));
+        fm_context_end_threading(module_state);
+    }
     fm_context_enter(module_state, job->context);
     fm_worker_call_initializer(worker);
     run_all(worker, thread, state);
     if (!fm_engine_is_foreign(worker->engine)) {
-        call_and_clear(PyObject_CallNoArgs(module_state->forget_local_thread));
+        if (fm_context_begin_threading(module_state)) {
+            call_and_clear(PyObject_CallNoArgs(module_state->forget_local_thread));
+            fm_context_end_threading(module_state);
+        }
         /* Who finds the map ended may fork before this thread has quite gone. */
         fm_process_name_thread(FM_LEAVING_NAME);
         if (fm_pool_leave(&worker->pool)) {
             fm_job_unref(job);
         }
     }
-    PyThreadState_Clear(state);
-    PyThreadState_DeleteCurrent();
+    fm_context_delete_thread_state(module_state, state);
 }
 
 /* ---- the caller's side ---- */

@@ -1,6 +1,7 @@
 /* fast_map._core: the extension module. */
 #include "async.h"
 #include "codec.h"
+#include "context.h"
 #include "coroutines.h"
 #include "generator.h"
 #include "process.h"
@@ -98,6 +99,13 @@ make_views_private(PyObject *module, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+static PyObject *
+await_threading(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    fm_context_await_threading(PyModule_GetState(module));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"start", (PyCFunction)(void (*)(void))start, METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("start(fn, iterables, /, **options)\n\n"
@@ -107,6 +115,9 @@ static PyMethodDef methods[] = {
      PyDoc_STR("serve_nursery(payload, recipe, fds, ready_fd, /)\n\n"
                "In a fork server's child: fork workers for a parent until it ends. Returns only\n"
                "with an exception.")},
+    {"await_threading", await_threading, METH_NOARGS,
+     PyDoc_STR("await_threading($module, /)\n--\n\n"
+               "At the interpreter's exit: until no thread of the extension is in threading.")},
     {"make_views_private", make_views_private, METH_NOARGS,
      PyDoc_STR("make_views_private($module, /)\n--\n\n"
                "In a forked process: what it writes to arrays that came from a map stays there.")},

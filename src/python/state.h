@@ -78,6 +78,11 @@ struct fm_state {
     PyObject *ndarray;
     PyObject *dtypes;
 
+    /* Kept by context.c: threads of ours that are in code of threading's, and whether the interpreter
+     * exits, when none may come to it any more. */
+    unsigned threads_in_threading;
+    bool exits;
+
     /* Kept by engine.c: the first of those that there are. */
     struct fm_engine *engines;
 };
