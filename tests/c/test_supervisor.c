@@ -654,6 +654,7 @@ end_idle_when_asked(void *ignored)
     engine_start(&asked, &options);
     engine_await_workers(&asked);
     fm_monitor_stop(&asked.monitor);
+    test_join_thread(asked.feeder);
     const struct fm_value *how = &asked.monitor.last_crash;
     CHECK_EQUAL(how->as.crash.exit_signal, 0);
     CHECK_EQUAL(how->as.crash.exit_code, ENGINE_EXIT_LEFT);
