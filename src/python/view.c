@@ -6,7 +6,6 @@ struct fm_view {
     struct fm_engine *engine; /* of a root */
     uint64_t block;           /* of a root: offset in the arena */
     bool owns;                /* of a root */
-    bool is_private; /* of a root, in a forked process: its memory is not shared any more */
     struct fm_view *previous; /* of a root: in the engine's list */
     struct fm_view *next;
     char *bytes;
