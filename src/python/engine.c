@@ -33,30 +33,6 @@ allocate(const struct fm_board_options *options, bool may_rerun)
     return engine;
 }
 
-static void
-link_engine(struct fm_state *state, struct fm_engine *engine)
-{
-    engine->state = state;
-    engine->next = state->engines;
-    if (engine->next != NULL) {
-        engine->next->previous = engine;
-    }
-    state->engines = engine;
-}
-
-static void
-unlink_engine(struct fm_engine *engine)
-{
-    if (engine->previous != NULL) {
-        engine->previous->next = engine->next;
-    } else {
-        engine->state->engines = engine->next;
-    }
-    if (engine->next != NULL) {
-        engine->next->previous = engine->previous;
-    }
-}
-
 struct fm_engine *
 fm_engine_new(struct fm_state *state, const struct fm_board_options *options,
               const struct fm_monitor_options *monitoring)
@@ -83,7 +59,7 @@ fm_engine_new(struct fm_state *state, const struct fm_board_options *options,
         return NULL;
     }
     fm_heap_init(&engine->heap, &engine->board.arena, 0);
-    link_engine(state, engine);
+    fm_link_insert(&state->engines, &engine->link);
     return engine;
 }
 
@@ -106,7 +82,7 @@ fm_engine_attach(struct fm_state *state, const struct fm_board_options *options,
     engine->monitor.close_write_fd = -1;
     engine->monitor.nursery = (struct fm_nursery){.parent_fd = -1, .nursery_fd = fds->nursery_fd};
     (void)pthread_sigmask(SIG_SETMASK, NULL, &engine->signals);
-    link_engine(state, engine);
+    fm_link_insert(&state->engines, &engine->link);
     return engine;
 }
 
@@ -128,7 +104,7 @@ fm_engine_unref(struct fm_engine *engine)
         return;
     }
     fm_engine_stop(engine);
-    unlink_engine(engine);
+    fm_link_remove(&engine->link);
     if (engine->is_local) {
         fm_reference_drop_all(engine);
     }

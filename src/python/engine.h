@@ -40,11 +40,9 @@ struct fm_engine {
     bool running;          /* workers were forked and not yet stopped */
     /* A list of those of other engines, which the workers have, too; or NULL. */
     PyObject *inherited_views;
-    struct fm_view *views;  /* kept by view.c: the first root */
-    bool is_private;        /* in a forked process: what views cover is not shared any more */
-    struct fm_state *state; /* in whose list of engines it is */
-    struct fm_engine *previous;
-    struct fm_engine *next;
+    struct fm_link *views; /* kept by view.c: the roots */
+    bool is_private;       /* in a forked process: what views cover is not shared any more */
+    struct fm_link link;   /* in the state's list of engines */
     struct fm_board_fds board_fds; /* until the nursery of a fork server has them; else -1 */
     /* How a thread waits for room in the arena: fm_board_await_space, or something around it. Called
      * without the GIL. */

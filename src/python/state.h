@@ -6,6 +6,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "link.h"
+
 #include <stdbool.h>
 
 /* How many keys of dicts are kept, and of how many classes it is known whether they are plain. */
@@ -83,8 +85,8 @@ struct fm_state {
     unsigned threads_in_threading;
     bool exits;
 
-    /* Kept by engine.c: the first of those that there are. */
-    struct fm_engine *engines;
+    /* Kept by engine.c: those that there are. */
+    struct fm_link *engines;
 };
 
 struct fm_state *fm_state_of_module(PyObject *module);

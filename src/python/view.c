@@ -6,8 +6,7 @@ struct fm_view {
     struct fm_engine *engine; /* of a root */
     uint64_t block;           /* of a root: offset in the arena */
     bool owns;                /* of a root */
-    struct fm_view *previous; /* of a root: in the engine's list */
-    struct fm_view *next;
+    struct fm_link link;      /* of a root: in the engine's list */
     char *bytes;
     Py_ssize_t size;
     bool readonly;
@@ -18,30 +17,6 @@ new_view(struct fm_state *state)
 {
     allocfunc allocate = (allocfunc)PyType_GetSlot(state->view_type, Py_tp_alloc);
     return (struct fm_view *)allocate(state->view_type, 0);
-}
-
-static void
-link_root(struct fm_view *self)
-{
-    struct fm_engine *engine = self->engine;
-    self->next = engine->views;
-    if (self->next != NULL) {
-        self->next->previous = self;
-    }
-    engine->views = self;
-}
-
-static void
-unlink_root(struct fm_view *self)
-{
-    if (self->previous != NULL) {
-        self->previous->next = self->next;
-    } else {
-        self->engine->views = self->next;
-    }
-    if (self->next != NULL) {
-        self->next->previous = self->previous;
-    }
 }
 
 static void
@@ -63,7 +38,7 @@ fm_view_new_root(struct fm_state *state, struct fm_engine *engine, const struct 
     self->block = value->as.block.offset;
     self->bytes = fm_arena_bytes(&engine->board.arena, self->block);
     self->size = (Py_ssize_t)value->as.block.size;
-    link_root(self);
+    fm_link_insert(&engine->views, &self->link);
     if (owns) {
         take_ownership(self);
     }
@@ -101,7 +76,7 @@ dealloc(PyObject *object)
         fm_arena_return_lent(&self->engine->board.arena, self->block);
     }
     if (self->engine != NULL) {
-        unlink_root(self);
+        fm_link_remove(&self->link);
         fm_engine_unref(self->engine);
     }
     Py_CLEAR(self->root);
@@ -122,9 +97,11 @@ PyObject *
 fm_view_list(const struct fm_state *state)
 {
     PyObject *all = PyList_New(0);
-    for (struct fm_engine *engine = state->engines; engine != NULL; engine = engine->next) {
-        for (struct fm_view *view = engine->views; view != NULL; view = view->next) {
-            if (all != NULL && PyList_Append(all, (PyObject *)view) < 0) {
+    for (struct fm_link *engine = state->engines; engine != NULL; engine = engine->next) {
+        struct fm_link *view = FM_LINK_OWNER(engine, struct fm_engine)->views;
+        for (; view != NULL; view = view->next) {
+            if (all != NULL
+                && PyList_Append(all, (PyObject *)FM_LINK_OWNER(view, struct fm_view)) < 0) {
                 Py_CLEAR(all);
             }
         }
@@ -145,7 +122,8 @@ make_heap_private(const struct fm_engine *engine, unsigned heap)
 {
     uint64_t begin = UINT64_MAX;
     uint64_t end = 0;
-    for (const struct fm_view *view = engine->views; view != NULL; view = view->next) {
+    for (struct fm_link *link = engine->views; link != NULL; link = link->next) {
+        const struct fm_view *view = FM_LINK_OWNER(link, struct fm_view);
         if (is_in_heap(view, heap)) {
             uint64_t behind = view->block + (uint64_t)view->size;
             begin = view->block < begin ? view->block : begin;
@@ -160,7 +138,8 @@ make_heap_private(const struct fm_engine *engine, unsigned heap)
 void
 fm_view_make_all_private(struct fm_state *state)
 {
-    for (struct fm_engine *engine = state->engines; engine != NULL; engine = engine->next) {
+    for (struct fm_link *link = state->engines; link != NULL; link = link->next) {
+        struct fm_engine *engine = FM_LINK_OWNER(link, struct fm_engine);
         /* Once: what this process writes is its children's as it is. */
         if (engine->is_private || !fm_engine_is_foreign(engine)) {
             continue;
