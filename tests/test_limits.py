@@ -43,6 +43,11 @@ def test_few_processes_and_threads(case):
 
 
 @time_limit(180)
+def test_few_processes_of_which_workers_could_use_all():
+    outcomes("processes", "slow start", [7, 8, 10, 20], "complete")
+
+
+@time_limit(180)
 @pytest.mark.parametrize("case", CASES)
 def test_few_descriptors(case):
     told = outcomes("files", case, FILES, r"OSError: .*RLIMIT_NOFILE")

@@ -377,6 +377,7 @@ fm_monitor_start(struct fm_monitor *monitor)
     int result = fm_thread_create_deaf(&monitor->thread, run_monitor, monitor);
     if (result == 0) {
         (void)pthread_setname_np(monitor->thread, FM_MONITOR_NAME);
+        fm_store_relaxed(&monitor->board->slots.shared->watched, 1);
     } else {
         fm_board_end(monitor->board);
         kill_workers(monitor);

@@ -167,7 +167,7 @@ void fm_pool_await_empty(struct fm_pool *pool, int64_t timeout_ns);
 unsigned fm_pool_add_threads(struct fm_pool *pool, unsigned count);
 
 /* Supervisor: what growth.h wants to know, which a worker process also notes as its CPU time. False
- * while some thread is idle, and no growth could help. */
+ * while some thread is idle, and no growth could help, or none is allowed yet. */
 bool fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample);
 
 /* Whether some item of this process runs, or it has not got to its first. Threads that are active may

@@ -109,8 +109,8 @@ fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample)
     (void)pthread_mutex_lock(&pool->lock);
     unsigned threads = pool->threads;
     /* A local pool's first thread is its maker's to start. */
-    bool idle = threads == 0 || pool->led || pool->parked != NULL
-                || fm_load_relaxed(&pool->self->solo);
+    bool may_grow = fm_load_relaxed(&pool->slots->shared->watched) != 0 && threads > 0 && !pool->led
+                    && pool->parked == NULL && !fm_load_relaxed(&pool->self->solo);
     uint64_t room = share > pool->active ? share - pool->active : 0;
     uint64_t allowed = pool->threads_limit > threads ? pool->threads_limit - threads : 0;
     sample->active = pool->active;
@@ -125,11 +125,11 @@ fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample)
         sample->cpu = fm_pool_note_cpu(pool);
         sample->others_cpu = 0;
     } else {
-        bool may_grow = !idle && sample->room > 0;
-        sample->cpu = may_grow ? fm_clock_process_cpu() : 0;
-        sample->others_cpu = may_grow ? sample->cpu - measure_cpu(pool) : 0;
+        bool is_needed = may_grow && sample->room > 0;
+        sample->cpu = is_needed ? fm_clock_process_cpu() : 0;
+        sample->others_cpu = is_needed ? sample->cpu - measure_cpu(pool) : 0;
     }
-    return !idle;
+    return may_grow;
 }
 
 bool

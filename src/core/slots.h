@@ -126,6 +126,9 @@ struct fm_slots_shared {
     FM_CACHE_ALIGNED struct fm_doorbell feeder;
     /* Set once, by the parent, when nothing more is wanted of anybody. */
     FM_CACHE_ALIGNED fm_atomic_u32 ended;
+    /* 1 once somebody watches the workers. Before that none may add threads: of the few that the
+     * system may grant, none would be left for the one that watches. Written by the parent; relaxed. */
+    fm_atomic_u32 watched;
 };
 
 /* A process's view; the memory itself is shared. */

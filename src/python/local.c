@@ -165,6 +165,7 @@ fm_local_start(struct fm_job *job)
     }
     job->engine->is_local = job->engine->running = true;
     fm_store_relaxed(&job->engine->monitor.alive, 1);
+    fm_store_relaxed(&job->engine->board.slots.shared->watched, 1);
     (void)fm_job_ref(job); /* the threads' */
     return fm_pool_add_threads(&worker->pool, 1) == 1 ? 0 : set_start_error(EAGAIN);
 }

@@ -161,6 +161,8 @@ start_workers(struct engine *engine)
     for (unsigned i = 0; i < engine->options.workers; i++) {
         engine->mains[i] = test_thread(run_worker_thread, &contexts[i]);
     }
+    /* The test's process itself would notice their end. */
+    fm_store_relaxed(&engine->board.slots.shared->watched, 1);
     return 0;
 }
 

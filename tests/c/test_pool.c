@@ -51,6 +51,7 @@ make_bench(unsigned workers, uint64_t total, uint64_t buffersize)
     bench.pool.self = &bench.board.roster.entries[0];
     bench.pool.threads_limit = 10;
     CHECK_EQUAL(fm_pool_init(&bench.pool), 0);
+    fm_store_relaxed(&bench.board.slots.shared->watched, 1);
     bench.thread = &bench.pool.main_thread;
     return &bench;
 }
@@ -382,6 +383,9 @@ check_sample(void)
     CHECK(fm_pool_sample(&bench->pool, &sample));
     CHECK_EQUAL(sample.room, 0);
     bench->pool.led = true;
+    CHECK(!fm_pool_sample(&bench->pool, &sample));
+    bench->pool.led = false;
+    fm_store_relaxed(&bench->board.slots.shared->watched, 0);
     CHECK(!fm_pool_sample(&bench->pool, &sample));
     CHECK(fm_pool_is_runnable(&bench->pool));
     bench->pool.all = NULL;

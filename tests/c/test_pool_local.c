@@ -62,6 +62,7 @@ start_local(uint64_t total, uint64_t buffersize, int64_t nap, bool held)
     local->pool.local = true;
     CHECK_EQUAL(fm_pool_init(&local->pool), 0);
     CHECK_EQUAL(fm_supervisor_start(&local->pool), 0);
+    fm_store_relaxed(&local->board.slots.shared->watched, 1);
     CHECK_EQUAL(fm_pool_add_threads(&local->pool, 1), 1);
     return local;
 }

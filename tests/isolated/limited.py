@@ -137,6 +137,12 @@ def run_blocking():
     return fast_map(block, range(200), procs_limit=2), list(range(200))
 
 
+def run_slow_start():
+    """Its workers have long been at work when what else it needs is started."""
+    os.register_at_fork(after_in_parent=lambda: time.sleep(0.2))
+    return fast_map(time.sleep, [0.1] * 40, procs_limit=2), [None] * 40
+
+
 def run_killing():
     def die_at_first(value):
         runs[value] += 1
@@ -170,6 +176,7 @@ CASES = {
     "list": run_list,
     "iterator": run_iterator,
     "blocking": run_blocking,
+    "slow start": run_slow_start,
     "killing": run_killing,
     "overdue": run_overdue,
     "payloads": run_payloads,
