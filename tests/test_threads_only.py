@@ -554,7 +554,7 @@ def test_a_fork_inside_fn_has_no_part_in_the_map():
 
 def test_the_process_ends_although_threads_are_just_starting():
     status, out, err = run_script("exit_while_starting_threads.py")
-    assert (status, out, err) == (0, "ready\n", "")
+    assert (status, out, err) == (0, "True\n", "")
 
 
 @pytest.mark.parametrize(
