@@ -175,9 +175,9 @@ def test_workers_leave_by_os_exit_whatever_was_put_there(monkeypatch, tmp_path):
 
     monkeypatch.setattr(os, "_exit", note)
     pids = set(fast_map(lambda _: (time.sleep(0.05), os.getpid())[1], range(8), threads_limit=2))
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
-        str(pid): "0" for pid in pids
-    }
+    left = {int(path.name): path.read_text() for path in tmp_path.iterdir()}
+    assert left.keys() >= pids  # a worker that comes late may find nothing to do
+    assert set(left.values()) == {"0"}
 
 
 def test_workers_leave_although_os_exit_fails(monkeypatch):

@@ -50,7 +50,8 @@ def test_output_of_idle_workers_has_more_time_than_that_of_busy_ones(monkeypatch
 
     monkeypatch.setattr(sys, "stdout", SlowOutput())
     pids = set(fast_map(lambda _: (time.sleep(0.05), os.getpid())[1], range(4), threads_limit=2))
-    assert {int(path.name) for path in tmp_path.iterdir()} == pids
+    # A worker that comes late may find nothing to do, and ends all the same.
+    assert {int(path.name) for path in tmp_path.iterdir()} >= pids
 
 
 def test_what_is_written_to_closed_descriptors_does_not_reach_the_map(tmp_path):
