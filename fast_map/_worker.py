@@ -112,7 +112,11 @@ def _find_children() -> list[Any]:
 def _finish() -> None:
     flush_output()
     finisher = threading.Thread(target=_wait_for_all, daemon=True)
-    finisher.start()
+    try:
+        finisher.start()
+    except RuntimeError:
+        _wait_for_all()  # without a thread for it the parent ends what takes too long
+        return
     finisher.join(_FINISH_MOST)
     if finisher.is_alive():
         names = [unfinished.name for unfinished in (*_find_threads(), *_find_children())]

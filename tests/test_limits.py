@@ -1,11 +1,19 @@
 """Where the system grants little, a map gives all its results or an error that names the limit."""
 
 import ast
+import os
 import re
+import resource
+import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 from markers import measures_memory, time_limit
-from support import run_script
+from support import SharedInts, leaves_nothing, run_script
+
+from fast_map import TaskTimeout, fast_map
 
 CASES = ["list", "iterator", "blocking", "killing", "overdue", "payloads"]
 
@@ -101,3 +109,101 @@ def test_a_full_tmpfs():
     if "mounted" in out:
         pytest.skip(out.strip())
     assert out == "20 results\n"
+
+
+# What a worker does at its end without the threads that it would have for that
+
+
+UNUSED_UID = 90_000
+
+
+def grant_no_thread():
+    """In a worker, of which the limit counts the threads. It does not bind root."""
+    if os.getuid() == 0:
+        os.setresuid(UNUSED_UID, UNUSED_UID, UNUSED_UID)
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, resource.getrlimit(resource.RLIMIT_NPROC)[1]))
+
+
+def is_thread_granted():
+    try:
+        threading.Thread(target=int).start()
+    except RuntimeError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def binding_limit():
+    if next(fast_map(lambda _: (grant_no_thread(), is_thread_granted())[1], [0])):
+        pytest.skip("no limit on threads binds this user")
+
+
+@pytest.fixture
+def output(tmp_path):
+    """A file with a buffer, for tests to put in the place of sys.stdout."""
+    with (tmp_path / "output").open("w") as file:
+        yield file
+
+
+def test_a_busy_worker_writes_its_output_without_another_thread(binding_limit, output, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", output)
+    started = SharedInts(1)
+
+    def write(number):
+        print("written")
+        grant_no_thread()
+        started[number] = 1
+        time.sleep(600)
+
+    with leaves_nothing(), fast_map(write, [0], procs_limit=1):
+        started.wait_for_number(1)
+    assert Path(output.name).read_text() == "written\n"
+
+
+def test_what_fn_has_begun_is_done_without_another_thread(binding_limit):
+    done = SharedInts(1)
+
+    def finish_late():
+        time.sleep(0.3)
+        done[0] = 1
+
+    def begin(_):
+        threading.Thread(target=finish_late).start()
+        grant_no_thread()
+
+    with leaves_nothing():
+        assert list(fast_map(begin, [0])) == [None]
+        assert done[0] == 1
+
+
+def sleep_for_long():
+    time.sleep(600)
+
+
+def sum_for_ever():
+    sum(range(10**13))  # with the GIL
+
+
+@pytest.mark.parametrize(
+    ("get_stuck", "written"),
+    [(sleep_for_long, "0\n1\n"), (sum_for_ever, "")],
+    ids=["sleeps", "keeps the GIL"],
+)
+def test_an_item_is_overdue_without_another_thread(
+    binding_limit, output, monkeypatch, get_stuck, written
+):
+    monkeypatch.setattr(sys, "stdout", output)
+
+    def fn(number):
+        print(number)
+        grant_no_thread()
+        if number == 1:
+            get_stuck()
+        return number
+
+    with leaves_nothing():
+        results = fast_map(fn, range(2), procs_limit=1, task_timeout=1, return_exceptions=True)
+        result, error = results
+    assert result == 0
+    assert isinstance(error, TaskTimeout)
+    assert Path(output.name).read_text() == written

@@ -220,7 +220,7 @@ settle_items(struct fm_monitor *monitor, unsigned worker, struct fm_exit exit)
     monitor->last_crash.as.crash.setup_error =
         (int32_t)fm_load_relaxed(&board->roster.entries[worker].setup_error);
     fm_board_reclaim(board, worker);
-    if (exit.code == FM_EXIT_OVERDUE && board->roster.last_words[worker].item != 0) {
+    if (board->roster.last_words[worker].item != 0) {
         fm_recovery_settle_overdue(&monitor->recovery, worker);
     } else {
         fm_recovery_settle(&monitor->recovery, worker, &monitor->last_crash);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +24,9 @@
 
 /* How long an event loop may take to end: twice _GRACE of _coroutines.py, and a little. */
 #define LOOP_MOST (900 * FM_MILLISECOND)
+
+/* A little more than a supervisor that has a thread for the farewell would wait. */
+#define FAREWELL_MOST_S ((FM_LEAVE_GRACE_MS + FM_FINISH_GRACE_MS) / 1000 + 1)
 
 /* Who has not got the GIL by then waits for a thread that does not let go of it. */
 #define GIL_MOST (300 * FM_MILLISECOND)
@@ -87,14 +91,29 @@ run_farewell(void *argument)
     leave(worker, worker->farewell_status);
 }
 
-/* On the supervisor's thread, which must not wait for the GIL. */
+/* On the supervisor's thread, which watches the time of others: now the kernel has to. */
+static void
+say_farewell_timed(struct fm_worker *worker)
+{
+    sigset_t alarm;
+    (void)sigemptyset(&alarm);
+    (void)sigaddset(&alarm, SIGALRM);
+    (void)signal(SIGALRM, SIG_DFL);
+    (void)setitimer(ITIMER_REAL, &(struct itimerval){.it_value.tv_sec = FAREWELL_MOST_S}, NULL);
+    (void)pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
+    (void)run_farewell(worker);
+}
+
+/* On the supervisor's thread, which need not wait for the GIL if the system grants it another one. */
 static void
 start_farewell(void *context, int status)
 {
     pthread_t handle;
     struct fm_worker *worker = context;
     worker->farewell_status = status;
-    (void)fm_thread_create(&handle, 0, run_farewell, worker);
+    if (fm_thread_create(&handle, 0, run_farewell, worker) < 0) {
+        say_farewell_timed(worker);
+    }
 }
 
 static void *
