@@ -124,8 +124,12 @@ def test_tasks_run_in_other_processes():
 def test_procs_limit_is_the_number_of_processes(kind, processes):
     number = 4 * processes
     meet, counted = meeting(number), Gate()
+    # One item has no room yet: a worker that comes late would end if it found nothing to wait for.
     it = fast_map(
-        lambda index: counted.hold(meet(index)), kind(range(number)), procs_limit=processes
+        lambda index: counted.hold(meet(index % number)),
+        kind(range(number + 1)),
+        procs_limit=processes,
+        buffersize=number,
     )
     children = child_pids()
     counted.open()
