@@ -227,6 +227,19 @@ def child_pids():
     return frozenset(all_child_pids() - lasting_pids())
 
 
+def pids_of_two_workers():
+    """Those of a map that has ended.
+
+    The last item has no room until both are counted: one that comes late has something to wait for.
+    """
+    gate = Gate()
+    results = fast_map(gate.hold, range(3), threads_limit=2, buffersize=2)
+    pids = child_pids()
+    gate.open()
+    assert list(results) == [0, 1, 2]
+    return pids
+
+
 def all_child_pids():
     try:
         return {pid for thread in os.listdir("/proc/self/task") for pid in children_of(thread)}

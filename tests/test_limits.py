@@ -113,7 +113,6 @@ def test_a_full_tmpfs():
 
 # What a worker does at its end without the threads that it would have for that
 
-
 UNUSED_UID = 90_000
 
 

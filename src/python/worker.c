@@ -104,7 +104,7 @@ say_farewell_timed(struct fm_worker *worker)
     (void)run_farewell(worker);
 }
 
-/* On the supervisor's thread, which need not wait for the GIL if the system grants it another one. */
+/* On the supervisor's thread, which waits for the GIL only if there is no other one to do so. */
 static void
 start_farewell(void *context, int status)
 {
