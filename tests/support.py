@@ -228,16 +228,20 @@ def child_pids():
 
 
 def pids_of_two_workers():
-    """Those of a map that has ended.
-
-    The last item has no room until both are counted: one that comes late has something to wait for.
-    """
+    """Those of a map that has ended, in which each of them ran an item."""
     gate = Gate()
-    results = fast_map(gate.hold, range(3), threads_limit=2, buffersize=2)
-    pids = child_pids()
+    pids = SharedInts(2)
+
+    def note_and_hold(number):
+        pids[number] = os.getpid()
+        return gate.hold(number)
+
+    results = fast_map(note_and_hold, range(2), procs_limit=2, threads_limit=2)
+    pids.wait_for_number(2)
     gate.open()
-    assert list(results) == [0, 1, 2]
-    return pids
+    assert list(results) == [0, 1]
+    assert pids[0] != pids[1]
+    return {pids[0], pids[1]}
 
 
 def all_child_pids():

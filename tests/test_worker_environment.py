@@ -14,7 +14,7 @@ import time
 import weakref
 
 import pytest
-from support import Gate, SharedInts, identity, pids_of_two_workers, run_script
+from support import PATIENCE, Gate, SharedInts, identity, pids_of_two_workers, run_script
 
 from fast_map import fast_map
 
@@ -51,6 +51,31 @@ def test_output_of_idle_workers_has_more_time_than_that_of_busy_ones(monkeypatch
     monkeypatch.setattr(sys, "stdout", SlowOutput())
     pids = pids_of_two_workers()
     assert {int(path.name) for path in tmp_path.iterdir()} == pids
+
+
+def test_output_of_an_idle_worker_that_gets_no_cpu_is_kept(monkeypatch, tmp_path):
+    stopped = threading.Event()
+
+    def numbers():
+        yield 0
+        stopped.wait(PATIENCE)
+
+    def write(number):
+        print("written")
+        return os.getpid()
+
+    path = tmp_path / "output"
+    with path.open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        results = fast_map(write, numbers())
+        pid = next(results)
+        os.kill(pid, signal.SIGSTOP)
+        continuing = threading.Timer(0.8, os.kill, (pid, signal.SIGCONT))
+        continuing.start()
+        stopped.set()
+        assert list(results) == []
+        continuing.join()
+    assert path.read_text() == "written\n"
 
 
 def test_what_is_written_to_closed_descriptors_does_not_reach_the_map(tmp_path):

@@ -307,12 +307,23 @@ list_watched(const struct fm_monitor *monitor, struct pollfd *watched, bool clos
         (struct pollfd){.fd = monitor->nursery_process.pidfd, .events = POLLIN};
 }
 
+/* Whether only time keeps a worker. One that runs nothing may not have come to say so: it may get no
+ * CPU, or be stopped. */
+static bool
+is_finishing(const struct fm_monitor *monitor, unsigned worker)
+{
+    const struct fm_board *board = monitor->board;
+    const struct fm_roster_entry *entry = &board->roster.entries[worker];
+    bool is_idle = fm_load_relaxed(&entry->started) != 0
+                   && !fm_slots_are_run_by(&board->slots, worker);
+    return is_idle || fm_load_relaxed(&entry->finishing) != 0;
+}
+
 static bool
 is_any_finishing(const struct fm_monitor *monitor)
 {
     for (unsigned i = 0; i < monitor->count; i++) {
-        if (monitor->workers[i].pidfd >= 0
-            && fm_load_relaxed(&monitor->board->roster.entries[i].finishing) != 0) {
+        if (monitor->workers[i].pidfd >= 0 && is_finishing(monitor, i)) {
             return true;
         }
     }

@@ -416,13 +416,11 @@ fm_pool_complete_detached(struct fm_pool *pool, uint64_t item)
 bool
 fm_pool_is_at_work(const struct fm_pool *pool)
 {
-    uint64_t item;
-    struct fm_slots_walk walk = fm_slots_walk(pool->slots);
     if (fm_load_relaxed(&pool->self->active) == 0) {
         return false;
     }
     return fm_load_relaxed(&pool->self->started) == 0
-           || fm_slots_walk_to(pool->slots, &walk, FM_SLOT_RUNNING, pool->worker, &item);
+           || fm_slots_are_run_by(pool->slots, pool->worker);
 }
 
 void

@@ -31,8 +31,8 @@ struct fm_roster_entry {
      * one which kills its process harms no other. It takes nothing else until then, and counts for no
      * share. Written by the worker's main thread; relaxed, a hint to others. */
     fm_atomic_u32 solo;
-    /* 1 once the worker, asked to leave, runs no item, or waits for what its program has begun, as long
-     * as that may take. Written by the worker; relaxed. */
+    /* 1 once the worker, about to leave, waits for what its program has begun, as long as that may take.
+     * Written by the worker; relaxed. */
     fm_atomic_u32 finishing;
     /* The worker's one leading thread waits here for a limit (fm_slots_limit) to be reached. */
     FM_CACHE_ALIGNED struct fm_doorbell work;

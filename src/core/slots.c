@@ -253,6 +253,14 @@ fm_slots_walk_to(const struct fm_slots *slots, struct fm_slots_walk *walk, enum 
     return false;
 }
 
+bool
+fm_slots_are_run_by(const struct fm_slots *slots, uint32_t worker)
+{
+    uint64_t item;
+    struct fm_slots_walk walk = fm_slots_walk(slots);
+    return fm_slots_walk_to(slots, &walk, FM_SLOT_RUNNING, worker, &item);
+}
+
 void
 fm_slots_mark_retry(struct fm_slots *slots, uint64_t item, uint32_t worker)
 {

@@ -374,6 +374,9 @@ struct fm_slots_walk fm_slots_walk(const struct fm_slots *slots);
 bool fm_slots_walk_to(const struct fm_slots *slots, struct fm_slots_walk *walk,
                       enum fm_slot_phase phase, uint32_t worker, uint64_t *item);
 
+/* Whether this worker runs an item. */
+bool fm_slots_are_run_by(const struct fm_slots *slots, uint32_t worker);
+
 /* Parent, for such an item: leaves it to the worker's successor. */
 void fm_slots_mark_retry(struct fm_slots *slots, uint64_t item, uint32_t worker);
 

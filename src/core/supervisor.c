@@ -39,13 +39,11 @@ leave(struct fm_pool *pool, int status)
 {
     (void)fm_pool_note_cpu(pool);
     /* Nothing but the farewell itself keeps an idle worker, on a machine that is busy. */
-    if (!fm_pool_is_at_work(pool)) {
-        fm_store_relaxed(&pool->self->finishing, 1);
-    }
+    bool is_idle = !fm_pool_is_at_work(pool);
     pool->hooks.leave(pool->hooks.context, status);
     struct pollfd parent = {.fd = pool->parent_pidfd, .events = POLLIN};
     (void)poll(&parent, 1, FM_LEAVE_GRACE_MS);
-    if (fm_load_relaxed(&pool->self->finishing) != 0) {
+    if (is_idle || fm_load_relaxed(&pool->self->finishing) != 0) {
         (void)poll(&parent, 1, FM_FINISH_GRACE_MS);
     }
     _exit(status);
