@@ -30,8 +30,9 @@ from ._signature import declared
 
 Generator.register(_core.FastMap)
 
-# In a process that was forked, arrays are its own to write to, like all else that it inherits.
-os.register_at_fork(after_in_child=_core.make_views_private)
+# A process that was forked has arrays of its own to write to, like all else that it inherits, and none
+# of the extension's threads.
+os.register_at_fork(after_in_child=_core.enter_fork)
 
 # Not a WeakSet: its callback is Python code, and would be the first to run after a map was dropped.
 # A Ctrl-C that came meanwhile would be raised there, where it is lost.
@@ -294,4 +295,4 @@ def _end_all() -> None:
         mapped = reference()
         if mapped is not None:
             mapped._shut_down()
-    _core.await_threading()
+    _core.await_threads()

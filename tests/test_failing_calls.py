@@ -1,14 +1,10 @@
 """Each call of the extension to the system fails in turn: all results arrive, or an exception says
 what failed; nothing hangs, the parent lives on, and nothing stays behind."""
 
-import os
-import shutil
-import subprocess
-import sysconfig
-
 import pytest
 from markers import time_limit
-from support import ISOLATED, run_script
+from preload import build_shim, preload
+from support import run_script
 
 # What every map asks for: a shim that is bypassed can't go unnoticed.
 ALWAYS = {
@@ -32,21 +28,12 @@ FOR_SUCCESSORS = {"fork", "poll", "send", "recv"}
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory):
-    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-    compiler = shutil.which(compiler) or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler (the interpreter's, or cc) to build the failing calls with")
-    library = tmp_path_factory.mktemp("shim") / "failing_calls.so"
-    source = ISOLATED / "failing_calls.c"
-    command = [compiler, "-shared", "-fPIC", "-O1", "-pthread", "-o", library, source, "-ldl"]
-    subprocess.run(command, check=True, timeout=60)
-    return library
+    return build_shim(tmp_path_factory.mktemp("shim"), "failing_calls")
 
 
 def run_faults(shim, monkeypatch, mapped, place):
     """Lines of: call, which one, error, how often it came to pass, the outcome."""
-    preloaded = [str(shim), *os.environ.get("LD_PRELOAD", "").split()]
-    monkeypatch.setenv("LD_PRELOAD", ":".join(preloaded))
+    preload(monkeypatch, shim)
     status, out, err = run_script("failing_calls.py", mapped, place, timeout=280)
     assert (status, err) == (0, ""), f"{out[-200:]}\n{err}"
     return [line.split() for line in out.splitlines()]

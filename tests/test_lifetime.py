@@ -11,6 +11,7 @@ import weakref
 
 import pytest
 from markers import measures_memory, time_limit
+from preload import build_shim, preload
 from support import (
     Script,
     assert_repeatable_without_growth,
@@ -309,3 +310,15 @@ def test_a_fork_by_the_user_does_no_harm(action):
     assert "Traceback" not in err
     child = f"child {signal.SIGKILL.value if action == 'crashes' else 0}"
     assert sorted(out.splitlines()) == sorted([child, "complete True"])
+
+
+@pytest.mark.parametrize("which", ["feeder", "threads"])
+def test_a_thread_that_begins_after_the_exit_does_no_harm(which, monkeypatch, tmp_path):
+    preload(monkeypatch, build_shim(tmp_path, "late_thread"))
+    # The first one is the map's monitor, or the supervisor of its threads.
+    monkeypatch.setenv("LATE_THREAD", "2")
+    assert run_script("exit_before_a_thread.py", which) == (0, "ready\nlate\n", "")
+
+
+def test_a_fork_does_not_wait_at_its_exit_for_threads_of_its_parent():
+    assert run_script("exit_in_a_fork.py") == (0, "True\n3 True True\n", "")

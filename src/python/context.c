@@ -1,12 +1,32 @@
 #include "context.h"
 
 #include "clock.h"
+#include "compat.h"
 
 #include <time.h>
 
 /* What threads may take to come out of threading, though hundreds of them want the GIL for that. */
-#define THREADING_MOST (5 * FM_SECOND)
-#define THREADING_LOOK FM_MILLISECOND
+#define UNDER_WAY_MOST (5 * FM_SECOND)
+#define UNDER_WAY_LOOK FM_MILLISECOND
+
+/* Of the process: a thread may come so late that the module is gone. How many are getting their state;
+ * and whether the interpreter exits. */
+static fm_atomic_u32 threads_entering;
+static fm_atomic_u32 exits;
+
+PyThreadState *
+fm_context_new_thread_state(const struct fm_slots_shared *map)
+{
+    PyThreadState *thread = NULL;
+    /* With fm_context_await_threads, which has ended all maps before: either this is seen there, or
+     * that is seen here. */
+    (void)fm_add_seq_cst(&threads_entering, 1);
+    if (!fm_load_seq_cst(&exits) || !fm_load_seq_cst(&map->ended)) {
+        thread = fm_compat_new_thread_state(PyInterpreterState_Main());
+    }
+    (void)fm_sub_seq_cst(&threads_entering, 1);
+    return thread;
+}
 
 PyObject *
 fm_context_capture(const struct fm_state *state)
@@ -31,7 +51,7 @@ fm_context_enter(const struct fm_state *state, PyObject *context)
 bool
 fm_context_begin_threading(struct fm_state *state)
 {
-    if (state->exits) {
+    if (fm_load_relaxed(&exits)) {
         return false;
     }
     state->threads_in_threading++;
@@ -56,14 +76,27 @@ fm_context_delete_thread_state(struct fm_state *state, PyThreadState *thread)
     PyThreadState_DeleteCurrent();
 }
 
+static bool
+is_any_under_way(const struct fm_state *state)
+{
+    return state->threads_in_threading > 0 || fm_load_seq_cst(&threads_entering) > 0;
+}
+
 void
-fm_context_await_threading(struct fm_state *state)
+fm_context_await_threads(struct fm_state *state)
 {
     int64_t begun = fm_clock_now();
-    state->exits = true;
-    while (state->threads_in_threading > 0 && fm_clock_now() - begun < THREADING_MOST) {
+    fm_store_seq_cst(&exits, 1);
+    while (is_any_under_way(state) && fm_clock_now() - begun < UNDER_WAY_MOST) {
         Py_BEGIN_ALLOW_THREADS(void)
-        nanosleep(&(struct timespec){.tv_nsec = THREADING_LOOK}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = UNDER_WAY_LOOK}, NULL);
         Py_END_ALLOW_THREADS
     }
+}
+
+void
+fm_context_forget_threads(struct fm_state *state)
+{
+    state->threads_in_threading = 0;
+    fm_store_relaxed(&threads_entering, 0);
 }

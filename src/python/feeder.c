@@ -311,7 +311,7 @@ run_feeder(void *argument)
 {
     struct fm_job *job = argument;
     struct feeder feeder = {.job = job, .engine = job->engine};
-    PyThreadState *thread = fm_compat_new_thread_state(PyInterpreterState_Main());
+    PyThreadState *thread = fm_context_new_thread_state(job->engine->board.slots.shared);
     if (thread == NULL) {
         fail(job);
         return NULL;

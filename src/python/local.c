@@ -82,7 +82,7 @@ run_thread(void *context, struct fm_pool_thread *thread)
     struct fm_worker *worker = context;
     struct fm_job *job = worker->job;
     struct fm_state *module_state = job->state;
-    PyThreadState *state = fm_compat_new_thread_state(worker->interpreter);
+    PyThreadState *state = fm_context_new_thread_state(worker->engine->board.slots.shared);
     if (state == NULL) {
         fm_pool_withdraw(thread); /* It stays present, and the job in memory. */
         return;
@@ -122,7 +122,6 @@ allocate(struct fm_job *job)
     struct fm_board *board = &job->engine->board;
     worker->job = job;
     worker->engine = job->engine;
-    worker->interpreter = PyInterpreterState_Main();
     worker->pool = (struct fm_pool){
         .slots = &board->slots,
         .roster = &board->roster,

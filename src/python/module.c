@@ -93,16 +93,18 @@ serve_nursery(PyObject *module, PyObject *arguments)
 }
 
 static PyObject *
-make_views_private(PyObject *module, PyObject *Py_UNUSED(ignored))
+enter_fork(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    fm_view_make_all_private(PyModule_GetState(module));
+    struct fm_state *state = PyModule_GetState(module);
+    fm_context_forget_threads(state);
+    fm_view_make_all_private(state);
     Py_RETURN_NONE;
 }
 
 static PyObject *
-await_threading(PyObject *module, PyObject *Py_UNUSED(ignored))
+await_threads(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
-    fm_context_await_threading(PyModule_GetState(module));
+    fm_context_await_threads(PyModule_GetState(module));
     Py_RETURN_NONE;
 }
 
@@ -115,12 +117,16 @@ static PyMethodDef methods[] = {
      PyDoc_STR("serve_nursery(payload, recipe, fds, ready_fd, /)\n\n"
                "In a fork server's child: fork workers for a parent until it ends. Returns only\n"
                "with an exception.")},
-    {"await_threading", await_threading, METH_NOARGS,
-     PyDoc_STR("await_threading($module, /)\n--\n\n"
-               "At the interpreter's exit: until no thread of the extension is in threading.")},
-    {"make_views_private", make_views_private, METH_NOARGS,
-     PyDoc_STR("make_views_private($module, /)\n--\n\n"
-               "In a forked process: what it writes to arrays that came from a map stays there.")},
+    {"await_threads", await_threads, METH_NOARGS,
+     PyDoc_STR(
+         "await_threads($module, /)\n--\n\n"
+         "At the interpreter's exit, when all maps have ended: until no thread of the extension\n"
+         "is just starting, or in threading, and none will be.")},
+    {"enter_fork", enter_fork, METH_NOARGS,
+     PyDoc_STR(
+         "enter_fork($module, /)\n--\n\n"
+         "In a forked process: the threads of the extension are not there, and what it writes to\n"
+         "arrays that came from a map stays there.")},
     {NULL, NULL, 0, NULL},
 };
 

@@ -80,10 +80,8 @@ struct fm_state {
     PyObject *ndarray;
     PyObject *dtypes;
 
-    /* Kept by context.c: threads of ours that are in code of threading's, and whether the interpreter
-     * exits, when none may come to it any more. */
+    /* Kept by context.c: threads of ours that are in code of threading's. */
     unsigned threads_in_threading;
-    bool exits;
 
     /* Kept by engine.c: those that there are. */
     struct fm_link *engines;
