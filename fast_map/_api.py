@@ -30,8 +30,8 @@ from ._signature import declared
 
 Generator.register(_core.FastMap)
 
-# A process that was forked has arrays of its own to write to, like all else that it inherits, and none
-# of the extension's threads.
+# A process that was forked has arrays of its own to write to, like all else that it inherits, and
+# none of the extension's threads.
 os.register_at_fork(after_in_child=_core.enter_fork)
 
 # Not a WeakSet: its callback is Python code, and would be the first to run after a map was dropped.

@@ -23,6 +23,6 @@ def build_shim(folder, name):
 
 
 def preload(monkeypatch, shim):
-    """Have all programs that are started from here on use it."""
-    preloaded = [str(shim), *os.environ.get("LD_PRELOAD", "").split()]
+    """Have all programs that are started from here on use it; sanitizers insist on being first."""
+    preloaded = [*os.environ.get("LD_PRELOAD", "").split(), str(shim)]
     monkeypatch.setenv("LD_PRELOAD", ":".join(preloaded))
