@@ -77,7 +77,8 @@ void fm_monitor_enter_nursery(struct fm_monitor *monitor);
 int fm_monitor_start(struct fm_monitor *monitor);
 
 /* Ends the workers, by force where it must, and then the thread. Blocks for FM_CLOSE_GRACE_MS, for
- * FM_FINISH_GRACE_MS more if some worker is finishing, and what the kernel needs for a kill. */
+ * FM_FINISH_GRACE_MS more if some worker runs nothing or is finishing, and what the kernel needs for a
+ * kill. */
 void fm_monitor_stop(struct fm_monitor *monitor);
 
 /* Asks for the same and doesn't wait: fm_monitor_is_over tells, and the consumer is rung, when

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* How much longer a worker has for its farewell that says it is finishing something. */
+/* How much longer a worker has for its farewell that runs nothing, or says it is finishing something. */
 #define FM_FINISH_GRACE_MS 3000
 
 struct fm_roster_entry {
