@@ -7,6 +7,7 @@ waited for, and once at its end; see src/python/progress.c.
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TextIO
 
 _Show = Callable[[int, bool], None]
@@ -55,25 +56,26 @@ class _Bar:
 
     def show(self, finished: int, is_last: bool) -> None:
         self._bar.n = finished
-        if is_last:
-            self._close()
-            return
         # tqdm itself would not let go of its lock if drawing raised an exception, such as Ctrl-C.
         with self._bar.get_lock():
-            self._bar.refresh(nolock=True)
+            if is_last:
+                self._close()
+            else:
+                self._bar.refresh(nolock=True)
 
     def _close(self) -> None:
-        """Leave the last drawing on the cursor's line and go to the next one.
+        """Leave the last drawing on the cursor's line and go to the next one. With tqdm's lock.
 
         Bars below count their lines from the cursor's. tqdm itself does not tell them that it has
         moved: from then on they would draw one line too low, and leave their old drawing behind.
         """
         place = abs(getattr(self._bar, "pos", 0))
+        # close() takes the lock for itself, which need not be one that can be taken twice.
+        type(self._bar)._lock = nullcontext()
         self._bar.close()
-        with self._bar.get_lock():
-            for other in getattr(self._bar, "_instances", ()):
-                if getattr(other, "pos", 0) > place:
-                    other.pos -= 1
+        for other in getattr(self._bar, "_instances", ()):
+            if getattr(other, "pos", 0) > place:
+                other.pos -= 1
 
 
 class _Lines:

@@ -144,6 +144,32 @@ def test_an_early_end_closes_it(terminal, how):
     assert terminal.bar()[1] in (3, 4)  # one may be finished that was not taken
 
 
+def test_a_bar_below_does_not_draw_before_it_knows_of_the_end(terminal):
+    """Another thread wants to draw just when tqdm has left the line of the bar above."""
+
+    def close_and_let_draw():
+        above._bar.close = close  # tqdm closes what is dropped once more
+        close()
+        drawing.start()
+        drawing.join(0.2)
+
+    above = _progress._Bar(tqdm, "above", 40)
+    below = _progress._Bar(tqdm, "below", 40)
+    drawing = threading.Thread(target=below.show, args=(35, False))
+    close, above._bar.close = above._bar.close, close_and_let_draw
+    above.show(40, True)
+    drawing.join()
+    below.show(40, True)
+    lines = screen(terminal.getvalue())
+    assert [line[:12] for line in lines] == ["above: 100%|", "below: 100%|"]
+
+
+def test_a_lock_of_tqdms_that_can_not_be_taken_twice(terminal, monkeypatch):
+    monkeypatch.setattr(tqdm, "_lock", threading.Lock(), raising=False)
+    assert list(fast_map(identity, range(30), progress=True)) == list(range(30))
+    assert terminal.bar() == (100, 30, 30)
+
+
 def test_nothing_stays(terminal):
     list(fast_map(identity, range(3), progress=True))  # tqdm's lock is made at its first bar
     threads = threading.active_count()
