@@ -313,10 +313,8 @@ static bool
 is_finishing(const struct fm_monitor *monitor, unsigned worker)
 {
     const struct fm_board *board = monitor->board;
-    const struct fm_roster_entry *entry = &board->roster.entries[worker];
-    bool is_idle = fm_load_relaxed(&entry->started) != 0
-                   && !fm_slots_are_run_by(&board->slots, worker);
-    return is_idle || fm_load_relaxed(&entry->finishing) != 0;
+    return !fm_roster_is_at_work(&board->roster, &board->slots, worker)
+           || fm_load_relaxed(&board->roster.entries[worker].finishing) != 0;
 }
 
 static bool

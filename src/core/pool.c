@@ -416,11 +416,7 @@ fm_pool_complete_detached(struct fm_pool *pool, uint64_t item)
 bool
 fm_pool_is_at_work(const struct fm_pool *pool)
 {
-    if (fm_load_relaxed(&pool->self->active) == 0) {
-        return false;
-    }
-    return fm_load_relaxed(&pool->self->started) == 0
-           || fm_slots_are_run_by(pool->slots, pool->worker);
+    return fm_roster_is_at_work(pool->roster, pool->slots, pool->worker);
 }
 
 void

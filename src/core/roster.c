@@ -80,3 +80,10 @@ fm_roster_share(const struct fm_roster *roster, uint64_t waiting)
     }
     return alive > 0 ? (threads + alive - 1) / alive : 0;
 }
+
+bool
+fm_roster_is_at_work(const struct fm_roster *roster, const struct fm_slots *slots, unsigned worker)
+{
+    return fm_load_relaxed(&roster->entries[worker].started) == 0
+           || fm_slots_are_run_by(slots, worker);
+}

@@ -8,6 +8,7 @@
 
 #include "atomic.h"
 #include "doorbell.h"
+#include "slots.h"
 #include "stats.h"
 
 #include <stdbool.h>
@@ -72,5 +73,9 @@ void fm_roster_call_all(struct fm_roster *roster);
  * not yet taken by anybody. The least busy process is always below its share, so that waiting items
  * never wait for the share. */
 uint64_t fm_roster_share(const struct fm_roster *roster, uint64_t waiting);
+
+/* Whether a worker runs an item, or has not got to its first. */
+bool fm_roster_is_at_work(const struct fm_roster *roster, const struct fm_slots *slots,
+                          unsigned worker);
 
 #endif
