@@ -170,8 +170,7 @@ unsigned fm_pool_add_threads(struct fm_pool *pool, unsigned count);
  * while some thread is idle, and no growth could help, or none is allowed yet. */
 bool fm_pool_sample(struct fm_pool *pool, struct fm_growth_sample *sample);
 
-/* Whether some item of this process runs, or it has not got to its first. Threads that are active may
- * have only just been started, or be about to become idle. */
+/* Whether this process is at work, as fm_roster_is_at_work says. */
 bool fm_pool_is_at_work(const struct fm_pool *pool);
 
 /* The process has run as many items as it may, or reserved them in vain. */

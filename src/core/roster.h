@@ -74,7 +74,8 @@ void fm_roster_call_all(struct fm_roster *roster);
  * never wait for the share. */
 uint64_t fm_roster_share(const struct fm_roster *roster, uint64_t waiting);
 
-/* Whether a worker runs an item, or has not got to its first. */
+/* Whether a worker runs an item, or has not got to its first. Its threads that are active may have only
+ * just been started, or be about to become idle. */
 bool fm_roster_is_at_work(const struct fm_roster *roster, const struct fm_slots *slots,
                           unsigned worker);
 
