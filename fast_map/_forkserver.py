@@ -5,6 +5,7 @@ each map. That child gets fn and becomes the nursery, which forks the workers; s
 src/python/engine_remote.c.
 """
 
+import _thread
 import contextlib
 import importlib.util
 import os
@@ -12,15 +13,18 @@ import pickle
 import signal
 import struct
 import sys
-from multiprocessing import forkserver, process, spawn
+from io import FileIO
+from multiprocessing import connection, forkserver, process, spawn
 
 # Not os.close, for which gevent puts one that leaves the descriptor open until its loop turns.
 from posix import close
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
-from . import _core
+from . import _core, _worker
 
 _READY = b"\0"
+# A pid or an exit status, as the fork server says it.
+_NUMBER = struct.Struct("q")
 
 _NEEDS_PICKLE = (
     "fn and what goes with it (args, kwargs, initializer, initargs) must be picklable with "
@@ -49,27 +53,128 @@ def launch_nursery(
             "imported again, for a process of the fork server: start your work below "
             "if __name__ == '__main__':"
         )
-    preparation = _make_preparation()
-    nursery = _Nursery(_dump(payload), recipe, preparation)
-    # The standard library prepares with the first, and unpickles the second.
-    child = pickle.dumps({"sys_path": preparation["sys_path"]}) + pickle.dumps(nursery)
-    ready_r, ready_w = os.pipe()
+    message = _make_message(_Nursery(_dump(payload), recipe, _make_preparation()))
+    with _Request(descriptors) as request:
+        pipes = request.make()
+        request.pid = _read_pid(pipes.status)
+        if request.pid:
+            _write(pipes.message, message)
+        _await_ready(pipes.answer)
+        return request.pid
+
+
+class _Pipes(NamedTuple):
+    """Files, not descriptors, so that nothing that is raised anywhere leaves them open."""
+
+    status: FileIO  # what the server says of the process: its pid, and how it has ended
+    message: FileIO  # to the process
+    answer: FileIO  # from it
+
+
+class _Request:
+    """What the fork server is asked for, a process, which must not stay if anything is raised
+    before it has answered.
+
+    It has to be killed then, for it may be busy importing and not see that nobody wants it. So it
+    is sent its message when its pid is known. Before that, which is long where the server is just
+    starting, it can only be given something else to do.
+    """
+
+    def __init__(self, descriptors: tuple[int, ...]) -> None:
+        self.pid = 0  # as long as it isn't known
+        self._descriptors = descriptors
+        self._outcome: _Pipes | BaseException | None = None
+        # Bare locks, since Ctrl-C can spoil those that are made of several, like an Event.
+        self._claim = _thread.allocate_lock()  # taken by the thread that asks, or by __exit__
+        self._pending = _thread.allocate_lock()
+        self._pending.acquire()
+
+    def __enter__(self) -> "_Request":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._claim.acquire(blocking=False):
+            return
+        if self._outcome is None:
+            self._pending.acquire()
+        outcome, self._outcome = self._outcome, None  # An exception would refer to itself.
+        if isinstance(outcome, _Pipes):
+            try:
+                if kind is not None:
+                    self._end_process(outcome)
+            finally:
+                for each in outcome:
+                    each.close()
+
+    def make(self) -> _Pipes:
+        # On a thread, where no signal's handler runs: half a request would end the server.
+        _thread.start_new_thread(self._ask, ())
+        self._pending.acquire()
+        if isinstance(self._outcome, _Pipes):
+            return self._outcome
+        raise cast(BaseException, self._outcome)
+
+    def _ask(self) -> None:
+        if self._claim.acquire(blocking=False):
+            try:
+                self._outcome = _connect(self._descriptors)
+            except BaseException as error:
+                self._outcome = error
+            self._pending.release()
+
+    def _end_process(self, pipes: _Pipes) -> None:
+        if self.pid == 0:
+            _write(pipes.message, _make_message(_Unwanted()))
+            return
+        os.set_blocking(pipes.status.fileno(), False)
+        has_ended = pipes.status.read(_NUMBER.size)
+        if not has_ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+def _connect(descriptors: tuple[int, ...]) -> _Pipes:
+    answer_r, answer_w = os.pipe()
+    answer = FileIO(answer_r)
     try:
-        try:
-            status_r, data_w = _server.connect_to_new_process([*descriptors, ready_w])
-        finally:
-            close(ready_w)
-        try:
-            _send(data_w, child)
-            _await_ready(ready_r)
-            return _read_status(status_r)[0]
-        except BaseException:
-            _kill(status_r)
-            raise
-        finally:
-            close(status_r)
+        status, message = _server.connect_to_new_process([*descriptors, answer_w])
     finally:
-        close(ready_r)
+        close(answer_w)
+    return _Pipes(FileIO(status), FileIO(message, "w"), answer)
+
+
+def _await_input(pipe: FileIO) -> None:
+    # A short time each: a signal that comes just before a system call, or that the kernel gives to
+    # another thread, does not end it, and its handler is called after it.
+    while not connection.wait([pipe.fileno()], 0.1):
+        pass
+
+
+def _read_pid(status: FileIO) -> int:
+    """0 if the server has ended."""
+    _await_input(status)
+    said = status.read(_NUMBER.size)
+    return _NUMBER.unpack(said)[0] if said else 0
+
+
+def _await_ready(pipe: FileIO) -> None:
+    _await_input(pipe)
+    answer = pipe.readall()
+    if answer == _READY:
+        return
+    if answer:
+        raise pickle.loads(answer)
+    raise RuntimeError(
+        "the process that the fork server started for fast_map ended before it had loaded fn; "
+        "what it printed may say why"
+    )
+
+
+def _write(pipe: FileIO, message: bytes) -> None:
+    rest = memoryview(message)
+    with contextlib.suppress(BrokenPipeError):  # It has ended, and _await_ready says so.
+        while rest:
+            rest = rest[pipe.write(rest) :]
 
 
 class _Nursery:
@@ -83,6 +188,7 @@ class _Nursery:
         self.preparation = preparation
 
     def _bootstrap(self, parent_sentinel: int) -> int:
+        _worker.leave_interrupts_to_parent()
         close(parent_sentinel)
         *descriptors, ready = forkserver._forkserver._inherited_fds  # type: ignore[attr-defined]
         try:
@@ -119,6 +225,19 @@ class _Nursery:
                 f"fork server: {type(error).__name__}: {error}. Define it in a module that can be "
                 "imported, or install cloudpickle (pip install cloudpickle)"
             ) from error
+
+
+class _Unwanted:
+    """What a process of the fork server is sent instead, if nobody waits for it any more."""
+
+    def _bootstrap(self, parent_sentinel: int) -> int:
+        return 0
+
+
+def _make_message(content: _Nursery | _Unwanted) -> bytes:
+    """The standard library prepares a process with the first pickle, and runs the second."""
+    sys_path = _make_preparation()["sys_path"]
+    return pickle.dumps({"sys_path": sys_path}) + pickle.dumps(content)
 
 
 def _make_preparation() -> dict[str, Any]:
@@ -161,43 +280,6 @@ def _can_import_main() -> bool:
     """Whether a new process can import what __main__ is here; not so for a prompt or python -c."""
     main = sys.modules["__main__"]
     return main.__spec__ is not None or os.path.exists(getattr(main, "__file__", None) or "")
-
-
-def _send(descriptor: int, data: bytes) -> None:
-    with open(descriptor, "wb") as pipe:
-        try:
-            pipe.write(data)
-            pipe.flush()
-        except BrokenPipeError:
-            pass  # It has ended, and _await_ready says so.
-
-
-def _await_ready(descriptor: int) -> None:
-    with open(descriptor, "rb", closefd=False) as pipe:
-        answer = pipe.read()
-    if answer == _READY:
-        return
-    if answer:
-        raise pickle.loads(answer)
-    raise RuntimeError(
-        "the process that the fork server started for fast_map ended before it had loaded fn; "
-        "what it printed may say why"
-    )
-
-
-def _read_status(descriptor: int) -> tuple[int, ...]:
-    """What the fork server has said of a process: its pid, and its exit status if it has ended."""
-    said = os.read(descriptor, 16)
-    return struct.unpack(f"{len(said) // 8}q", said)
-
-
-def _kill(descriptor: int) -> None:
-    """End a process that may be busy importing, and then would not see that it isn't wanted."""
-    os.set_blocking(descriptor, False)
-    with contextlib.suppress(BlockingIOError, ProcessLookupError):
-        pid, *ended = _read_status(descriptor) or (0, True)
-        if not ended:
-            os.kill(pid, signal.SIGKILL)
 
 
 def _report(descriptor: int, error: BaseException) -> None:

@@ -56,12 +56,17 @@ def set_up_process(role: str) -> None:
     # Not by way of the module signal, which looks up an enumeration's member each time.
     _signal.set_wakeup_fd(-1)
     _signal.signal(_SIGTERM, _SIG_DFL)
-    # The parent decides what Ctrl-C ends. SIG_IGN would do, but programs that fn starts inherit it.
-    _signal.signal(_SIGINT, _ignore_interrupt)
+    leave_interrupts_to_parent()
     _detach_stdin()
     _leave_greenlets()
     _reseed_numpy()
     _name_process(role)
+
+
+def leave_interrupts_to_parent() -> None:
+    """The parent decides what Ctrl-C ends."""
+    # SIG_IGN would do, but programs that fn starts inherit it.
+    _signal.signal(_SIGINT, _ignore_interrupt)
 
 
 def prepare_stack_dump() -> tuple[int, int]:

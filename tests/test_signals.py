@@ -25,9 +25,10 @@ def send(script, receiver, number):
 @pytest.mark.slow
 @time_limit(120)
 @RECEIVERS
-def test_ctrl_c_at_any_moment_is_raised_once_and_leaves_nothing(receiver):
+@pytest.mark.parametrize("start_method", ["fork", "forkserver"])
+def test_ctrl_c_at_any_moment_is_raised_once_and_leaves_nothing(start_method, receiver):
     times, chance = 80, random.Random(receiver)
-    with Script("interrupted_anywhere.py", times) as script:
+    with Script("interrupted_anywhere.py", times, start_method) as script:
         for _ in range(times):
             assert script.read_line() == "ready"
             time.sleep(chance.uniform(0, 0.06))

@@ -13,10 +13,10 @@ import warnings
 
 import pytest
 import remote_functions
-from support import drain, identity, leaves_nothing, run_script, wait_until
+from support import drain, identity, leaves_nothing, processes, run_script, wait_until
 from worker_processes import still_running
 
-from fast_map import FastMap, TaskTimeout, WorkerCrashed, fast_map
+from fast_map import FastMap, TaskTimeout, WorkerCrashed, _forkserver, fast_map
 
 remote = functools.partial(fast_map, start_method="forkserver")
 
@@ -200,6 +200,34 @@ class EndsItsProcess(LoadsNowhere):
 def test_an_fn_that_ends_the_process_it_is_loaded_in_says_so_at_the_call():
     with leaves_nothing(), pytest.raises(RuntimeError, match="before it had loaded fn"):
         remote(EndsItsProcess(), range(3))
+
+
+class TakesLongToLoad(LoadsNowhere):
+    def __reduce__(self):
+        return time.sleep, (60,)
+
+
+@pytest.fixture(params=["running", "stopped"])
+def server(request):
+    """One that is stopped doesn't say which process it has forked, as one that is just starting."""
+    pid = _forkserver._server._forkserver_pid
+    if request.param == "stopped":
+        os.kill(pid, signal.SIGSTOP)
+    yield pid
+    os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("size", [0, 10**6])
+def test_an_interrupted_call_leaves_no_process_of_the_server(server, size):
+    # On that thread, so that it does not end what the main one waits in.
+    ctrl_c = threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,))
+    with leaves_nothing():
+        ctrl_c.start()
+        with pytest.raises(KeyboardInterrupt):
+            remote(TakesLongToLoad(), range(3), args=(bytes(size),))
+    os.kill(server, signal.SIGCONT)
+    assert list(remote(square, range(3))) == [0, 1, 4], "the server has come to this request"
+    assert wait_until(lambda: server not in {entry.parent for entry in processes()})
 
 
 @pytest.mark.parametrize("value", ["spawn", "", None, 1, ["fork"]])
