@@ -7,6 +7,8 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from support import SLOWNESS, Gate, SharedInts, child_pids
@@ -140,6 +142,38 @@ def test_a_thread_of_the_caller_that_hogs_the_gil_does_not_save_late_items():
     results = list(fast_map(fn, range(10), task_timeout=0.5, return_exceptions=True, procs_limit=1))
     late = [n for n, result in enumerate(results) if isinstance(result, TaskTimeout)]
     assert 5 in late
+
+
+def count_supervisors(pids):
+    """And the threads that they have begun, which have their name."""
+    count = 0
+    for path in [path for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/comm")]:
+        with suppress(OSError):  # it has just ended
+            count += path.read_text() == "fm-supervisor\n"
+    return count
+
+
+def test_one_thread_at_most_waits_to_see_whether_the_gil_is_hogged():
+    """As long as the item that hogs it is not late itself, another that is late has to wait."""
+
+    def late_and_hogging():
+        yield 0
+        time.sleep(1)
+        yield 1
+
+    def fn(number):
+        (ctypes.PyDLL if number else ctypes.CDLL)(None).usleep(1_400_000 if number else 60_000_000)
+        return number
+
+    it = fast_map(fn, late_and_hogging(), task_timeout=1.5, return_exceptions=True, procs_limit=1)
+    counts = set()
+    end = time.monotonic() + 2.3
+    while time.monotonic() < end:
+        counts.add(count_supervisors(child_pids()))
+        time.sleep(0.02)
+    late, _ = it
+    assert isinstance(late, TaskTimeout)
+    assert max(counts) <= 2, "the supervisor and one more"
 
 
 def test_quick_items_are_not_touched():

@@ -121,28 +121,40 @@ run_gil_probe(void *argument)
 {
     struct fm_worker *worker = argument;
     PyThreadState *thread = fm_compat_new_thread_state(worker->interpreter);
-    if (thread == NULL) {
-        return NULL;
+    if (thread != NULL) {
+        PyEval_AcquireThread(thread);
     }
-    PyEval_AcquireThread(thread);
     (void)fm_add_seq_cst(&worker->gil_probes, 1);
     (void)fm_futex_wake(&worker->gil_probes, 1);
-    PyThreadState_Clear(thread);
-    PyThreadState_DeleteCurrent();
+    if (thread != NULL) {
+        PyThreadState_Clear(thread);
+        PyThreadState_DeleteCurrent();
+    }
     return NULL;
 }
 
-/* On the supervisor's thread: whether the GIL is so hard to get that some C code must hold it. */
 static bool
-is_hogged(void *context)
+start_gil_probe(struct fm_worker *worker)
 {
-    struct fm_worker *worker = context;
     pthread_t handle;
-    uint32_t before = fm_load_seq_cst(&worker->gil_probes);
     if (fm_thread_create(&handle, 0, run_gil_probe, worker) < 0) {
         return false;
     }
     (void)pthread_detach(handle);
+    worker->gil_probes_begun++;
+    return true;
+}
+
+/* On the supervisor's thread: whether the GIL is so hard to get that some C code must hold it. A probe
+ * that still waits for it since the last time will do. */
+static bool
+is_hogged(void *context)
+{
+    struct fm_worker *worker = context;
+    uint32_t before = fm_load_seq_cst(&worker->gil_probes);
+    if (worker->gil_probes_begun == before && !start_gil_probe(worker)) {
+        return false;
+    }
     (void)fm_futex_wait(&worker->gil_probes, before, GIL_MOST);
     return fm_load_seq_cst(&worker->gil_probes) == before;
 }

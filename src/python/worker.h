@@ -12,10 +12,11 @@ struct fm_worker {
     PyInterpreterState *interpreter;
     PyThreadState *main_thread;
     PyObject
-        *initializer_error;   /* what the initializer raised, every item's outcome then, or NULL */
-    bool is_leaving;          /* no item ends any more, for what it uses may; with the GIL */
-    int farewell_status;      /* written by the supervisor before it starts the farewell */
-    fm_atomic_u32 gil_probes; /* how often the GIL could be taken by is_hogged's threads */
+        *initializer_error;    /* what the initializer raised, every item's outcome then, or NULL */
+    bool is_leaving;           /* no item ends any more, for what it uses may; with the GIL */
+    int farewell_status;       /* written by the supervisor before it starts the farewell */
+    uint32_t gil_probes_begun; /* is_hogged's threads so far; the supervisor's */
+    fm_atomic_u32 gil_probes;  /* those of them that have had the GIL, counted by themselves */
     struct fm_pool pool;
     struct fm_coroutines *coroutines; /* NULL if the function is an ordinary one */
 };
