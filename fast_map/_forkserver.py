@@ -53,7 +53,8 @@ def launch_nursery(
             "imported again, for a process of the fork server: start your work below "
             "if __name__ == '__main__':"
         )
-    message = _make_message(_Nursery(_dump(payload), recipe, _make_preparation()))
+    preparation = _make_preparation()
+    message = _make_message(_Nursery(_dump(payload), recipe, preparation), preparation)
     with _Request(descriptors) as request:
         pipes = request.make()
         request.pid = _read_pid(pipes.status)
@@ -124,7 +125,7 @@ class _Request:
 
     def _end_process(self, pipes: _Pipes) -> None:
         if self.pid == 0:
-            _write(pipes.message, _make_message(_Unwanted()))
+            _write(pipes.message, _make_message(_Unwanted(), _make_preparation()))
             return
         os.set_blocking(pipes.status.fileno(), False)
         has_ended = pipes.status.read(_NUMBER.size)
@@ -234,10 +235,9 @@ class _Unwanted:
         return 0
 
 
-def _make_message(content: _Nursery | _Unwanted) -> bytes:
+def _make_message(content: _Nursery | _Unwanted, preparation: dict[str, Any]) -> bytes:
     """The standard library prepares a process with the first pickle, and runs the second."""
-    sys_path = _make_preparation()["sys_path"]
-    return pickle.dumps({"sys_path": sys_path}) + pickle.dumps(content)
+    return pickle.dumps({"sys_path": preparation["sys_path"]}) + pickle.dumps(content)
 
 
 def _make_preparation() -> dict[str, Any]:
