@@ -275,6 +275,15 @@ def thread_count():
     return len(os.listdir("/proc/self/task"))
 
 
+def thread_names(pid="self"):
+    """The names that the kernel has for the threads of a process."""
+    names = []
+    for path in Path("/proc", str(pid), "task").glob("*/comm"):
+        with suppress(OSError):  # It has just ended.
+            names.append(path.read_text(errors="replace").strip())
+    return names
+
+
 def mappings():
     return Path("/proc/self/maps").read_text(errors="replace").splitlines()
 

@@ -7,11 +7,9 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
-from support import SLOWNESS, Gate, SharedInts, child_pids
+from support import SLOWNESS, Gate, SharedInts, child_pids, thread_names
 
 from fast_map import TaskTimeout, WorkerCrashed, fast_map
 
@@ -146,11 +144,7 @@ def test_a_thread_of_the_caller_that_hogs_the_gil_does_not_save_late_items():
 
 def count_supervisors(pids):
     """And the threads that they have begun, which have their name."""
-    count = 0
-    for path in [path for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/comm")]:
-        with suppress(OSError):  # it has just ended
-            count += path.read_text() == "fm-supervisor\n"
-    return count
+    return sum(thread_names(pid).count("fm-supervisor") for pid in pids)
 
 
 def test_one_thread_at_most_waits_to_see_whether_the_gil_is_hogged():

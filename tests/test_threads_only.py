@@ -9,12 +9,10 @@ import sys
 import threading
 import time
 import weakref
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from markers import time_limit
-from support import Gate, drain, identity, leaves_nothing, run_script, wait_until
+from support import Gate, drain, identity, leaves_nothing, run_script, thread_names, wait_until
 
 import fast_map as package
 
@@ -41,12 +39,7 @@ def are_gone(references):
 
 
 def map_threads():
-    """The names that the kernel has for the threads of maps."""
-    names = []
-    for path in Path("/proc/self/task").glob("*/comm"):
-        with suppress(OSError):  # It has just ended.
-            names.append(path.read_text(errors="replace").strip())
-    return sorted(name for name in names if name.startswith("fast_map-t"))
+    return sorted(name for name in thread_names() if name.startswith("fast_map-t"))
 
 
 @pytest.fixture(autouse=True)
