@@ -336,7 +336,7 @@ run_companies(void)
 /* ---- items that run for too long ---- */
 
 #define LATE 40 /* the item that does */
-#define TIMEOUT (300 * FM_MILLISECOND)
+#define TIMEOUT (600 * FM_MILLISECOND)
 
 static void
 run_late(struct engine *engine, unsigned worker, uint64_t item)
