@@ -9,6 +9,7 @@ import mmap
 import os
 import resource
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -360,6 +361,31 @@ def kill_leftover_children(before):
 # Scripts in an interpreter of their own
 
 
+def read_line_of(path):
+    with suppress(OSError):
+        return path.read_text().strip()
+    return "?"
+
+
+def describe_thread(folder):
+    """Its name, the number and arguments of the system call that it is in, and where there."""
+    return " ".join(read_line_of(folder / name) for name in ("comm", "syscall", "wchan"))
+
+
+def describe_group(group):
+    """Where each thread of a group of processes stands, with its C stack where gdb is there."""
+    lines = []
+    for pid in running_in_group(group):
+        threads = sorted(Path(f"/proc/{pid}/task").glob("*"))
+        lines += [f"{pid} {folder.name}: {describe_thread(folder)}" for folder in threads]
+        if gdb := shutil.which("gdb"):
+            command = [gdb, "-nx", "-iex", "set auto-load off", "-batch", "-p", str(pid)]
+            command += ["-ex", "thread apply all backtrace 30"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            lines.append(done.stdout)
+    return "\n".join(lines)
+
+
 class Script:
     """A script of tests/isolated, run in its own session, hence its own process group.
 
@@ -410,12 +436,21 @@ class Script:
 
     def wait(self, timeout=PATIENCE):
         """Wait for the parent alone: workers may still have its stdout open. The exit status."""
-        return self._process.wait(timeout)
+        with self._told_where_it_hangs():
+            return self._process.wait(timeout)
 
     def finish(self, input=None, timeout=PATIENCE):
         """Wait for the end: (exit status, rest of stdout, stderr)."""
-        out, err = self._process.communicate(input, timeout)
+        with self._told_where_it_hangs():
+            out, err = self._process.communicate(input, timeout)
         return self._process.returncode, out, err
+
+    @contextmanager
+    def _told_where_it_hangs(self):
+        try:
+            yield
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"{error}:\n{describe_group(self.group)}") from error
 
     def leaves_no_process(self, timeout=2.0):
         return wait_until(lambda: not running_in_group(self.group), timeout)
