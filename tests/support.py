@@ -363,7 +363,7 @@ def kill_leftover_children(before):
 
 def read_line_of(path):
     with suppress(OSError):
-        return path.read_text().strip()
+        return path.read_text(errors="replace").strip()
     return "?"
 
 
@@ -381,7 +381,7 @@ def describe_group(group):
         if gdb := shutil.which("gdb"):
             command = [gdb, "-nx", "-iex", "set auto-load off", "-batch", "-p", str(pid)]
             command += ["-ex", "thread apply all backtrace 30"]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=20)
             lines.append(done.stdout)
     return "\n".join(lines)
 

@@ -168,7 +168,9 @@ def test_the_loop_goes_on_while_workers_are_ended(run, end):
     async def watch():
         async with Ticker() as ticker:
             mapped = fast_map(work, range(2), procs_limit=2, threads_limit=2)
-            await asyncio.sleep(0.3)
+            while not busy[0]:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)  # for the worker to stop
             await end(mapped)
             await asyncio.sleep(0.02)  # for the tick after it
         assert ticker.longest_block() < 0.2
