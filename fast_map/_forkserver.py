@@ -14,7 +14,7 @@ import signal
 import struct
 import sys
 from io import FileIO
-from multiprocessing import connection, forkserver, process, spawn
+from multiprocessing import connection, forkserver, process, resource_tracker, spawn
 
 # Not os.close, for which gevent puts one that leaves the descriptor open until its loop turns.
 from posix import close
@@ -118,6 +118,7 @@ class _Request:
     def _ask(self) -> None:
         if self._claim.acquire(blocking=False):
             try:
+                _let_interrupts_wait()
                 self._outcome = _connect(self._descriptors)
             except BaseException as error:
                 self._outcome = error
@@ -132,6 +133,14 @@ class _Request:
         if not has_ended:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
+
+
+def _let_interrupts_wait() -> None:
+    """Have the server, if this thread starts it, and its children not notice a Ctrl-C, which a
+    terminal sends to them too: until the server ignores it, and a child leaves it to the parent."""
+    # What else the standard library may have to start, and would let it through again.
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _connect(descriptors: tuple[int, ...]) -> _Pipes:
@@ -190,6 +199,7 @@ class _Nursery:
 
     def _bootstrap(self, parent_sentinel: int) -> int:
         _worker.leave_interrupts_to_parent()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         close(parent_sentinel)
         *descriptors, ready = forkserver._forkserver._inherited_fds  # type: ignore[attr-defined]
         try:

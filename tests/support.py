@@ -434,6 +434,10 @@ class Script:
         """As a terminal does for Ctrl-C: the parent and its workers all get it."""
         os.killpg(self.group, number)
 
+    def is_running(self):
+        """Whether the parent is; it does not wait."""
+        return self._process.poll() is None
+
     def wait(self, timeout=PATIENCE):
         """Wait for the parent alone: workers may still have its stdout open. The exit status."""
         with self._told_where_it_hangs():

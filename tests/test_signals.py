@@ -38,6 +38,17 @@ def test_ctrl_c_at_any_moment_is_raised_once_and_leaves_nothing(start_method, re
     assert (status, out, err) == (0, "clean\n", "")
 
 
+@time_limit(60)
+def test_ctrl_c_of_a_terminal_is_left_to_a_caller_that_handles_it():
+    chance = random.Random(0)
+    with Script("handles_interrupts.py", 20) as script:
+        assert script.read_line() == "ready"
+        while script.is_running():
+            time.sleep(chance.uniform(0, 0.02))
+            script.signal_group(signal.SIGINT)
+        assert script.finish() == (0, "done\n", "")
+
+
 def test_a_signal_that_interrupts_nothing_is_noticed_all_the_same():
     """It may come just before the consumer sleeps, or to another thread."""
     never = Gate()

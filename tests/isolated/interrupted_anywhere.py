@@ -13,8 +13,6 @@ from support import identity, leaves_nothing
 
 from fast_map import fast_map
 
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 
 class Pickled:
     pass
@@ -58,6 +56,7 @@ def run_until_interrupted(ways):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     ways = WAYS_TO_FORK
     if sys.argv[2] == "forkserver":
         ways = WAYS_TO_ASK_A_SERVER
