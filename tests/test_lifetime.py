@@ -320,5 +320,10 @@ def test_a_thread_that_begins_after_the_exit_does_no_harm(which, monkeypatch, tm
     assert run_script("exit_before_a_thread.py", which) == (0, "ready\nlate\n", "")
 
 
+def test_a_fork_while_threads_start_does_not_hang():
+    """A thread that starts holds locks that nobody would let go of in the fork."""
+    assert run_script("forks_while_threads_start.py", 4) == (0, "done\n", "")
+
+
 def test_a_fork_does_not_wait_at_its_exit_for_threads_of_its_parent():
     assert run_script("exit_in_a_fork.py") == (0, "True\n3 True True\n", "")

@@ -93,19 +93,6 @@ fm_compat_type_version(PyTypeObject *type)
 #endif
 }
 
-/* For the calling thread; NULL without an exception if there is no memory. Up to 3.11 CPython crashes
- * then, so that the memory is asked for beforehand. */
-static inline PyThreadState *
-fm_compat_new_thread_state(PyInterpreterState *interpreter)
-{
-    void *memory = PyMem_RawMalloc(2 * sizeof(PyThreadState));
-    if (memory == NULL) {
-        return NULL;
-    }
-    PyMem_RawFree(memory);
-    return PyThreadState_New(interpreter);
-}
-
 /* Whether that thread has the GIL, asked from another one: an answer that lasts only while no other
  * thread can get it. */
 static inline bool

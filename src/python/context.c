@@ -1,7 +1,7 @@
 #include "context.h"
 
 #include "clock.h"
-#include "compat.h"
+#include "thread_state.h"
 
 #include <time.h>
 
@@ -22,7 +22,7 @@ fm_context_new_thread_state(const struct fm_slots_shared *map)
      * that is seen here. */
     (void)fm_add_seq_cst(&threads_entering, 1);
     if (!fm_load_seq_cst(&exits) || !fm_load_seq_cst(&map->ended)) {
-        thread = fm_compat_new_thread_state(PyInterpreterState_Main());
+        thread = fm_thread_state_new(PyInterpreterState_Main());
     }
     (void)fm_sub_seq_cst(&threads_entering, 1);
     return thread;

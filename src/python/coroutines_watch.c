@@ -2,8 +2,8 @@
 #include "coroutines.h"
 
 #include "clock.h"
-#include "compat.h"
 #include "thread.h"
+#include "thread_state.h"
 
 #include <pthread.h>
 #include <time.h>
@@ -120,7 +120,7 @@ static void *
 run_stack_writer(void *argument)
 {
     struct fm_coroutines *coroutines = argument;
-    PyThreadState *thread = fm_compat_new_thread_state(coroutines->worker->interpreter);
+    PyThreadState *thread = fm_thread_state_new(coroutines->worker->interpreter);
     if (thread == NULL) {
         return NULL; /* the supervisor won't wait for long */
     }

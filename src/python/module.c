@@ -5,6 +5,7 @@
 #include "coroutines.h"
 #include "generator.h"
 #include "process.h"
+#include "thread_state.h"
 #include "view.h"
 
 struct fm_state *
@@ -234,7 +235,7 @@ execute(PyObject *module)
     if (refuse_subinterpreters() < 0) {
         return -1;
     }
-    if (fm_process_count_generations() < 0) {
+    if (fm_process_count_generations() < 0 || fm_thread_state_guard_forks() < 0) {
         PyErr_NoMemory();
         return -1;
     }

@@ -6,6 +6,7 @@
 #include "supervisor.h"
 #include "task.h"
 #include "thread.h"
+#include "thread_state.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -82,7 +83,7 @@ static void *
 run_farewell(void *argument)
 {
     struct fm_worker *worker = argument;
-    PyThreadState *thread = fm_compat_new_thread_state(worker->interpreter);
+    PyThreadState *thread = fm_thread_state_new(worker->interpreter);
     if (thread == NULL) {
         return NULL; /* the supervisor won't wait for long */
     }
@@ -120,7 +121,7 @@ static void *
 run_gil_probe(void *argument)
 {
     struct fm_worker *worker = argument;
-    PyThreadState *thread = fm_compat_new_thread_state(worker->interpreter);
+    PyThreadState *thread = fm_thread_state_new(worker->interpreter);
     if (thread != NULL) {
         PyEval_AcquireThread(thread);
     }
@@ -261,7 +262,7 @@ static void
 run_thread(void *context, struct fm_pool_thread *thread)
 {
     struct fm_worker *worker = context;
-    PyThreadState *state = fm_compat_new_thread_state(worker->interpreter);
+    PyThreadState *state = fm_thread_state_new(worker->interpreter);
     if (state == NULL) {
         fm_pool_withdraw(thread);
         return;
