@@ -221,10 +221,13 @@ def server(request):
 def test_an_interrupted_call_leaves_no_process_of_the_server(server, size):
     # On that thread, so that it does not end what the main one waits in.
     ctrl_c = threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,))
-    with leaves_nothing():
+
+    def interrupted():
         ctrl_c.start()
-        with pytest.raises(KeyboardInterrupt):
-            remote(TakesLongToLoad(), range(3), args=(bytes(size),))
+        remote(TakesLongToLoad(), range(3), args=(bytes(size),))
+
+    with leaves_nothing(), pytest.raises(KeyboardInterrupt):
+        interrupted()
     os.kill(server, signal.SIGCONT)
     assert list(remote(square, range(3))) == [0, 1, 4], "the server has come to this request"
     assert wait_until(lambda: server not in {entry.parent for entry in processes()})

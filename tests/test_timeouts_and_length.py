@@ -97,10 +97,13 @@ def test_a_signal_handler_that_raises_interrupts_the_wait(on_alarm):
     def interrupt(number, frame):
         raise Interrupted
 
-    it = fast_map(time.sleep, [600])
-    on_alarm(interrupt)
-    with pytest.raises(Interrupted):
+    def interrupted(it):
+        on_alarm(interrupt)
         next(it)
+
+    it = fast_map(time.sleep, [600])
+    with pytest.raises(Interrupted):
+        interrupted(it)
     it.close()
 
 

@@ -50,8 +50,8 @@ if __name__ == "__main__":
     elif how == "sets the precision":
         print(sorted({*fast_map(divide, [3] * 100, start_method="forkserver")}))
     elif how == "slow import":
-        interrupt_soon()
         try:
+            interrupt_soon()
             start(range(3))
         except KeyboardInterrupt:
             print("KeyboardInterrupt")
