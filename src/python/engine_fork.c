@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+/* A thread that imports all the time must not hold up the fork for good. */
+#define IMPORTS_MOST 100
+
 /* What is buffered now would be written by each process. */
 static int
 prepare(struct fm_state *state)
@@ -29,7 +32,8 @@ struct birth {
     struct fm_state *state;
     fm_worker_main worker_main;
     void *context;
-    bool had_threads; /* the parent, when it was forked */
+    bool had_threads;  /* the parent, when it was forked, that may hold locks */
+    bool amid_imports; /* fork in any case */
 };
 
 static _Noreturn void
@@ -128,16 +132,69 @@ fork_between_hooks(struct birth *birth, pid_t *pids, pid_t *nursery, int *error)
     return count;
 }
 
+/* Between fork hooks, which have taken the lock that is needed to begin an import. */
+static bool
+is_import_under_way(struct fm_state *state)
+{
+    PyObject *answer = PyObject_CallNoArgs(state->is_import_under_way);
+    bool under_way = answer == Py_True;
+    Py_XDECREF(answer);
+    PyErr_Clear();
+    return under_way;
+}
+
 /* Between one pair of fork hooks. They may be Python code, and what a signal's handler raises in them is
- * lost, so that none may be waiting to be handled. */
+ * lost, so that none may be waiting to be handled. *error is EBUSY if an import is to be awaited. */
 static unsigned
 fork_workers(struct birth *birth, pid_t *pids, pid_t *nursery, int *error)
 {
+    unsigned count = 0;
+    *error = EBUSY;
     PyOS_BeforeFork();
-    unsigned count = fork_between_hooks(birth, pids, nursery, error);
-    /* Where a library ends its threads before a fork, as OpenBLAS does, they are not here now. */
-    birth->had_threads = fm_process_has_other_threads();
+    if (birth->amid_imports || !is_import_under_way(birth->state)) {
+        count = fork_between_hooks(birth, pids, nursery, error);
+        /* Where a library ends its threads before a fork, as OpenBLAS does, they are not here now. */
+        birth->had_threads |= fm_process_has_other_threads();
+    }
     PyOS_AfterFork_Parent();
+    return count;
+}
+
+/* Signals stay blocked around the fork: a worker must not run the parent's handlers before it has
+ * its own. The worker unblocks them. Fails with an exception if a handler in the parent raises one. */
+static unsigned
+fork_without_signals(struct birth *birth, pid_t *pids, pid_t *nursery, int *error)
+{
+    sigset_t all;
+    unsigned count = 0;
+    *error = EINTR;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &birth->engine->signals);
+    if (PyErr_CheckSignals() == 0) {
+        count = fork_workers(birth, pids, nursery, error);
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &birth->engine->signals, NULL);
+    return count;
+}
+
+/* With an exception if a signal's handler raises one meanwhile. */
+static int
+await_imports(struct birth *birth)
+{
+    PyObject *awaited = PyObject_CallNoArgs(birth->state->await_imports);
+    birth->had_threads |= awaited == Py_False;
+    Py_XDECREF(awaited);
+    return awaited != NULL ? 0 : -1;
+}
+
+static unsigned
+fork_between_imports(struct birth *birth, pid_t *pids, pid_t *nursery, int *error)
+{
+    unsigned count = fork_without_signals(birth, pids, nursery, error);
+    for (unsigned i = 1; count == 0 && *error == EBUSY && await_imports(birth) == 0; i++) {
+        birth->amid_imports = i == IMPORTS_MOST;
+        count = fork_without_signals(birth, pids, nursery, error);
+    }
     return count;
 }
 
@@ -171,26 +228,18 @@ watch_workers(struct fm_engine *engine, const pid_t *pids, unsigned count, pid_t
     return fm_monitor_start(&engine->monitor);
 }
 
-/* Signals stay blocked around the fork: a worker must not run the parent's handlers before it has
- * its own. The worker unblocks them. Fails with an exception if a handler in the parent raises one. */
+/* May fail with an exception. */
 static int
 start_workers(struct birth *birth, pid_t *pids)
 {
-    sigset_t all;
     pid_t nursery = 0;
-    unsigned count = 0;
-    int error = EINTR;
+    int error = 0;
     struct fm_engine *engine = birth->engine;
     engine->parent_pidfd = fm_process_open(getpid());
     if (engine->parent_pidfd < 0) {
         return engine->parent_pidfd;
     }
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &engine->signals);
-    if (PyErr_CheckSignals() == 0) {
-        count = fork_workers(birth, pids, &nursery, &error);
-    }
-    (void)pthread_sigmask(SIG_SETMASK, &engine->signals, NULL);
+    unsigned count = fork_between_imports(birth, pids, &nursery, &error);
     (void)close(engine->parent_pidfd);
     if (count == 0) {
         end_process(nursery);

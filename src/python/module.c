@@ -165,6 +165,8 @@ static const struct import imports[] = {
     IMPORT("fast_map._worker", "prepare_workers", prepare_workers),
     IMPORT("fast_map._worker", "find_unfinished", find_unfinished),
     IMPORT("fast_map._worker", "leave", leave),
+    IMPORT("fast_map._imports", "is_any_under_way", is_import_under_way),
+    IMPORT("fast_map._imports", "await_those_under_way", await_imports),
     IMPORT("fast_map._threads", "capture_context", capture_context),
     IMPORT("fast_map._threads", "begin_thread", begin_thread),
     IMPORT("fast_map._threads", "name_worker_thread", name_worker_thread),

@@ -65,6 +65,10 @@ struct fm_state {
     PyObject *find_unfinished;
     PyObject *leave;
 
+    /* Python functions of fast_map._imports. */
+    PyObject *is_import_under_way;
+    PyObject *await_imports;
+
     /* Python functions of fast_map._threads. */
     PyObject *capture_context;
     PyObject *begin_thread;
