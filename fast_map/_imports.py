@@ -1,7 +1,7 @@
 """Imports that other threads are in the middle of, while workers are to be forked.
 
 A worker would have such a module half made, and locked by a thread that is not there, so that to
-import it would never end in the worker.
+import it would never end in the worker. The extension looks for them; see src/python/imports.c.
 """
 
 import os
@@ -16,21 +16,20 @@ from typing import Any
 _WAIT_MOST = 10.0
 _LOOK = 0.005
 
-# The locks of those that took longer, or whose threads are not there.
-_given_up: "weakref.WeakSet[Any]" = weakref.WeakSet()
+# References to the lock of each import, by its module. A private name of CPython; without it
+# nothing is waited for.
+locks: dict[str, "weakref.ref[Any]"] = getattr(_bootstrap, "_module_locks", {})
 
-
-def is_any_under_way() -> bool:
-    """Whether another thread imports, and nobody has waited for that in vain."""
-    return bool(_find())
+# Those that took longer, or whose threads are not there.
+given_up: set["weakref.ref[Any]"] = set()
 
 
 def await_those_under_way() -> bool:
     """Wait until other threads have done what they import now; False if that takes too long."""
     # Each import of a name has a lock of its own, unless the last one is kept.
-    references = [weakref.ref(lock) for lock in _find()]
+    references = _find()
     end = time.monotonic() + _WAIT_MOST
-    while any(_is_held(reference()) for reference in references):
+    while any(map(_is_held_by_another, references)):
         if time.monotonic() > end:
             _give_up_all()
             return False
@@ -38,20 +37,17 @@ def await_those_under_way() -> bool:
     return True
 
 
-def _find() -> list[Any]:
-    # Private names of CPython; without them nothing is waited for.
-    references = list(getattr(_bootstrap, "_module_locks", {}).values())
-    locks = [lock for reference in references if (lock := reference()) is not None]
-    return [lock for lock in locks if _is_held(lock) and lock not in _given_up]
+def _find() -> list["weakref.ref[Any]"]:
+    return [reference for reference in list(locks.values()) if _is_held_by_another(reference)]
 
 
-def _is_held(lock: Any) -> bool:
-    """By another thread."""
-    return getattr(lock, "owner", None) not in (None, threading.get_ident())
+def _is_held_by_another(reference: "weakref.ref[Any]") -> bool:
+    return getattr(reference(), "owner", None) not in (None, threading.get_ident())
 
 
 def _give_up_all() -> None:
-    _given_up.update(_find())
+    given_up.difference_update([reference for reference in given_up if reference() is None])
+    given_up.update(_find())
 
 
 os.register_at_fork(after_in_child=_give_up_all)

@@ -93,6 +93,20 @@ fm_compat_type_version(PyTypeObject *type)
 #endif
 }
 
+/* A new reference; NULL, and maybe an exception, if it is gone. */
+static inline PyObject *
+fm_compat_get_referent(PyObject *reference)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    PyObject *referent = NULL;
+    (void)PyWeakref_GetRef(reference, &referent);
+    return referent;
+#else
+    PyObject *referent = PyWeakref_GetObject(reference);
+    return referent != Py_None ? Py_XNewRef(referent) : NULL;
+#endif
+}
+
 /* Whether that thread has the GIL, asked from another one: an answer that lasts only while no other
  * thread can get it. */
 static inline bool

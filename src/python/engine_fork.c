@@ -1,6 +1,7 @@
 /* An engine whose workers, and the nursery, are forked from this process. */
 #include "engine.h"
 
+#include "imports.h"
 #include "refusal.h"
 #include "view.h"
 
@@ -132,17 +133,6 @@ fork_between_hooks(struct birth *birth, pid_t *pids, pid_t *nursery, int *error)
     return count;
 }
 
-/* Between fork hooks, which have taken the lock that is needed to begin an import. */
-static bool
-is_import_under_way(struct fm_state *state)
-{
-    PyObject *answer = PyObject_CallNoArgs(state->is_import_under_way);
-    bool under_way = answer == Py_True;
-    Py_XDECREF(answer);
-    PyErr_Clear();
-    return under_way;
-}
-
 /* Between one pair of fork hooks. They may be Python code, and what a signal's handler raises in them is
  * lost, so that none may be waiting to be handled. *error is EBUSY if an import is to be awaited. */
 static unsigned
@@ -151,7 +141,7 @@ fork_workers(struct birth *birth, pid_t *pids, pid_t *nursery, int *error)
     unsigned count = 0;
     *error = EBUSY;
     PyOS_BeforeFork();
-    if (birth->amid_imports || !is_import_under_way(birth->state)) {
+    if (birth->amid_imports || !fm_imports_are_under_way(birth->state)) {
         count = fork_between_hooks(birth, pids, nursery, error);
         /* Where a library ends its threads before a fork, as OpenBLAS does, they are not here now. */
         birth->had_threads |= fm_process_has_other_threads();
@@ -181,10 +171,9 @@ fork_without_signals(struct birth *birth, pid_t *pids, pid_t *nursery, int *erro
 static int
 await_imports(struct birth *birth)
 {
-    PyObject *awaited = PyObject_CallNoArgs(birth->state->await_imports);
-    birth->had_threads |= awaited == Py_False;
-    Py_XDECREF(awaited);
-    return awaited != NULL ? 0 : -1;
+    int awaited = fm_imports_await(birth->state);
+    birth->had_threads |= awaited == 0;
+    return awaited < 0 ? -1 : 0;
 }
 
 static unsigned

@@ -65,8 +65,9 @@ struct fm_state {
     PyObject *find_unfinished;
     PyObject *leave;
 
-    /* Python functions of fast_map._imports. */
-    PyObject *is_import_under_way;
+    /* Of fast_map._imports. */
+    PyObject *import_locks;
+    PyObject *imports_given_up;
     PyObject *await_imports;
 
     /* Python functions of fast_map._threads. */
