@@ -97,22 +97,24 @@ def test_by_default_it_is_raised_after_the_results_before_it(kind):
 
 
 def test_neighbours_in_the_same_process_are_run_again():
-    starts = SharedInts(20)
+    starts, stuck, gate = SharedInts(20), SharedInts(), Gate()
 
     def late_neighbours():
         yield None
-        time.sleep(0.6)
+        stuck.wait_for()
+        time.sleep(0.5)  # so that they have so much time left when the first one's is up
         yield from range(20)
 
     def fn(number):
         if number is None:
+            stuck[0] = 1
             time.sleep(60)
         starts[number] += 1
-        time.sleep(0.8)
-        return number
+        return gate.hold(number)
 
-    it = fast_map(fn, late_neighbours(), task_timeout=1, return_exceptions=True, procs_limit=1)
+    it = fast_map(fn, late_neighbours(), task_timeout=2, return_exceptions=True, procs_limit=1)
     assert isinstance(next(it), TaskTimeout)
+    gate.open()
     assert list(it) == list(range(20))
     assert 2 in [starts[number] for number in range(20)]
 
