@@ -6,6 +6,8 @@ from contextlib import suppress
 
 from support import lasting_pids, processes, wait_until
 
+from fast_map import _forkserver
+
 
 def descendants():
     """The children of this process, and theirs, that still run."""
@@ -48,3 +50,10 @@ def kill_workers(number=signal.SIGKILL):
     pids = worker_pids()
     kill_processes(pids, number)
     return pids
+
+
+def kill_fork_server():
+    """Return when it has ended; it is left to whoever needs the next one to reap it."""
+    server = _forkserver._server._forkserver_pid
+    os.kill(server, signal.SIGKILL)
+    os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)

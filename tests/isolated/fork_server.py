@@ -7,7 +7,9 @@ import sys
 import threading
 import time
 
-from fast_map import _forkserver, fast_map
+from worker_processes import kill_fork_server
+
+from fast_map import fast_map
 
 how = sys.argv[1]
 
@@ -43,9 +45,7 @@ if __name__ == "__main__":
     if how in ("guarded", "server killed"):
         print(list(start(range(3))))
     if how == "server killed":
-        server = _forkserver._server._forkserver_pid
-        os.kill(server, signal.SIGKILL)
-        os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
+        kill_fork_server()
         print(list(start(range(3))))
     elif how == "sets the precision":
         print(sorted({*fast_map(divide, [3] * 100, start_method="forkserver")}))

@@ -3,13 +3,13 @@
 Says "ready" when Ctrl-C may come, and "done" if all results were right.
 """
 
-import os
 import signal
 import sys
 
 from support import identity
+from worker_processes import kill_fork_server
 
-from fast_map import _forkserver, fast_map
+from fast_map import fast_map
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, lambda number, frame: None)
@@ -17,8 +17,6 @@ if __name__ == "__main__":
     for _ in range(int(sys.argv[1])):
         for _ in range(2):  # by a new server, and by one that is running
             assert list(fast_map(identity, range(3), start_method="forkserver")) == [0, 1, 2]
-        server = _forkserver._server._forkserver_pid
-        os.kill(server, signal.SIGKILL)
-        os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
+        kill_fork_server()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # which lasts until the interpreter has ended
     print("done")
