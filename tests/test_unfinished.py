@@ -1,13 +1,14 @@
 """What fn has begun and not ended, in threads and processes of its own, when its worker ends."""
 
 import multiprocessing.managers
+import multiprocessing.util
 import os
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
-from support import leaves_nothing, nap
+from support import SharedInts, leaves_nothing, nap
 
 from fast_map import TaskTimeout, fast_map
 
@@ -95,30 +96,35 @@ def test_threads_of_items_that_still_run_do_not_hold_the_end_up(capfd):
         assert next(results) == 0
         begin = time.monotonic()
         results.close()
-        assert time.monotonic() - begin < 1.5
+        assert time.monotonic() - begin < 2.5  # FM_FINISH_GRACE_MS is 3 s
     assert capfd.readouterr().err == ""
 
 
 def test_an_item_does_not_fail_because_its_process_ends_for_another():
-    """Its manager ends with the process, so that it would."""
+    """Its manager ends with the process, and some time before it, so that it would."""
+    runs, other_has_ended = SharedInts(2), SharedInts()
 
     def use_manager(number):
+        runs[number] += 1
         if number == 0:
             time.sleep(600)
+        multiprocessing.util.Finalize(None, time.sleep, (0.3,), exitpriority=-1)
         with multiprocessing.managers.SyncManager() as manager:
             shared = manager.dict()
-            for key in range(70):
+            while not other_has_ended[0]:
                 time.sleep(0.01)
-                shared[key] = number
-            return len(shared)
+                shared["key"] = number
+            return dict(shared)
 
     def late_neighbour():
         yield 0
-        time.sleep(1.6)
+        time.sleep(1)  # so that this one has so much time left when the other's is up
         yield 1
 
-    error, result = fast_map(
-        use_manager, late_neighbour(), task_timeout=2, return_exceptions=True, procs_limit=1
+    it = fast_map(
+        use_manager, late_neighbour(), task_timeout=3, return_exceptions=True, procs_limit=1
     )
-    assert isinstance(error, TaskTimeout)
-    assert result == 70
+    assert isinstance(next(it), TaskTimeout)
+    other_has_ended[0] = 1
+    assert list(it) == [{}]
+    assert runs[1] == 2
