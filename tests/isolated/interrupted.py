@@ -8,8 +8,8 @@ import busy_maps
 # A program in the background inherits that Ctrl-C is ignored; this one stands for one in front.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-it = busy_maps.start(sys.argv[1])
 try:
+    it = busy_maps.start(sys.argv[1])
     for _ in it:
         pass
 except KeyboardInterrupt:
