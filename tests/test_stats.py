@@ -167,7 +167,7 @@ def slowly(count, seconds):
 
 
 def test_a_slow_input_is_named():
-    assert drain(fast_map(identity, slowly(100, 0.005))).bound.startswith("the input")
+    assert drain(fast_map(identity, slowly(20, 0.05))).bound.startswith("the input")
 
 
 def test_a_slow_consumer_is_named():
