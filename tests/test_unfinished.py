@@ -96,7 +96,7 @@ def test_threads_of_items_that_still_run_do_not_hold_the_end_up(capfd):
         assert next(results) == 0
         begin = time.monotonic()
         results.close()
-        assert time.monotonic() - begin < 2.5  # FM_FINISH_GRACE_MS is 3 s
+        assert time.monotonic() - begin < 1.5
     assert capfd.readouterr().err == ""
 
 
@@ -118,6 +118,7 @@ def test_an_item_does_not_fail_because_its_process_ends_for_another():
 
     def late_neighbour():
         yield 0
+        runs.wait_for(0)
         time.sleep(1)  # so that this one has so much time left when the other's is up
         yield 1
 
