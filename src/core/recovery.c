@@ -29,6 +29,23 @@ complete_lost(struct fm_slots *slots, uint64_t item, const struct fm_value *cras
     fm_slots_complete(slots, item);
 }
 
+/* The first of them last: a consumer that takes results in order comes to that one, whose error
+ * names all. */
+static void
+complete_all_lost(struct fm_slots *slots, enum fm_slot_phase phase, unsigned worker,
+                  const struct fm_value *crash)
+{
+    uint64_t first, item;
+    struct fm_slots_walk walk = fm_slots_walk(slots);
+    if (!fm_slots_walk_to(slots, &walk, phase, worker, &first)) {
+        return;
+    }
+    while (fm_slots_walk_to(slots, &walk, phase, worker, &item)) {
+        complete_lost(slots, item, crash);
+    }
+    complete_lost(slots, first, crash);
+}
+
 static bool
 may_run_again(struct fm_recovery *recovery, uint64_t item)
 {
@@ -51,10 +68,9 @@ fm_recovery_settle(struct fm_recovery *recovery, unsigned worker, const struct f
     while (fm_slots_walk_to(slots, &walk, FM_SLOT_RUNNING, worker, &item)) {
         if (may_run_again(recovery, item)) {
             fm_slots_mark_retry(slots, item, worker);
-        } else {
-            complete_lost(slots, item, crash);
         }
     }
+    complete_all_lost(slots, FM_SLOT_RUNNING, worker, crash);
     /* It may have been killed after it spoke and before it left. */
     recovery->board->roster.last_words[worker].item = 0;
 }
@@ -97,12 +113,7 @@ fm_recovery_settle_overdue(struct fm_recovery *recovery, unsigned worker)
 void
 fm_recovery_abandon(struct fm_recovery *recovery, unsigned worker, const struct fm_value *crash)
 {
-    uint64_t item;
-    struct fm_slots *slots = &recovery->board->slots;
-    struct fm_slots_walk walk = fm_slots_walk(slots);
-    while (fm_slots_walk_to(slots, &walk, FM_SLOT_RETRY, worker, &item)) {
-        complete_lost(slots, item, crash);
-    }
+    complete_all_lost(&recovery->board->slots, FM_SLOT_RETRY, worker, crash);
 }
 
 bool

@@ -101,6 +101,40 @@ check_without_retries(void)
     drop_bench(bench);
 }
 
+static uint32_t watched; /* set by the one who watches */
+
+static void *
+watch_first(void *argument)
+{
+    const struct fm_slots *slots = argument;
+    fm_store_release(&watched, 1);
+    while (!fm_slots_is_done(slots, 0)) {
+    }
+    for (uint64_t item = 1; item < BUFFERSIZE; item++) {
+        CHECK(fm_slots_is_done(slots, item));
+    }
+    return NULL;
+}
+
+/* Who takes results in order and comes to the first that was lost finds all of them. */
+static void
+check_all_at_once(void)
+{
+    for (int round = 0; round < 200; round++) {
+        struct bench *bench = make_bench(0, 100);
+        for (uint64_t item = 0; item < BUFFERSIZE; item++) {
+            claim(bench, item, WORKER);
+        }
+        fm_store_relaxed(&watched, 0);
+        pthread_t watcher = test_thread(watch_first, &bench->board.slots);
+        while (!fm_load_acquire(&watched)) {
+        }
+        settle(bench, 111);
+        test_join_thread(watcher);
+        drop_bench(bench);
+    }
+}
+
 static void
 run_again(struct bench *bench, uint64_t expected)
 {
@@ -246,6 +280,7 @@ main(void)
 {
     (void)alarm(CHECK_TIME_LIMIT);
     check_without_retries();
+    check_all_at_once();
     check_retries();
     check_next_round();
     check_abandon();
