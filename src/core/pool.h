@@ -198,7 +198,8 @@ fm_pool_is_late(const struct fm_pool *pool, int64_t since, int64_t now)
     return now - since - stopped > pool->task_timeout;
 }
 
-/* Supervisor: a thread whose item has run for longer than the task_timeout at `now`, or NULL. */
+/* Supervisor: the thread whose item has run for longest, if that is longer than the task_timeout at
+ * `now`, or NULL. Others may be late because of it, as those of an item that keeps the GIL are. */
 struct fm_pool_thread *fm_pool_find_overdue(struct fm_pool *pool, int64_t now);
 
 /* Supervisor: the thread that keeps all others from running, or NULL if that is none of the pool's. */

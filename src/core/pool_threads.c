@@ -166,12 +166,16 @@ struct fm_pool_thread *
 fm_pool_find_overdue(struct fm_pool *pool, int64_t now)
 {
     (void)pthread_mutex_lock(&pool->lock);
-    struct fm_pool_thread *thread = pool->all;
-    while (thread != NULL && !is_overdue(thread, now)) {
-        thread = thread->next_thread;
+    struct fm_pool_thread *oldest = NULL;
+    for (struct fm_pool_thread *thread = pool->all; thread; thread = thread->next_thread) {
+        if (is_overdue(thread, now)
+            && (oldest == NULL
+                || fm_load_relaxed(&thread->since) < fm_load_relaxed(&oldest->since))) {
+            oldest = thread;
+        }
     }
     (void)pthread_mutex_unlock(&pool->lock);
-    return thread;
+    return oldest;
 }
 
 struct fm_pool_thread *

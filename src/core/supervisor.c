@@ -21,8 +21,8 @@
 /* Who oversleeps by that much was stopped, or given no CPU, as was all of the process. */
 #define STOP_LEAST FM_SECOND
 
-/* How long a thread may take to write its stack. */
-#define STACK_MOST_MS 200
+/* How long a thread may take to write its stack: on a busy machine it may not run at once. */
+#define STACK_MOST_MS 1000
 
 struct supervisor {
     struct fm_pool *pool;
