@@ -97,6 +97,19 @@ class Gate:
         return value
 
 
+def meeting(number):
+    """An fn that returns, its process id, only once `number` items have been started."""
+    present, gate = SharedInts(number), Gate()
+
+    def meet(index):
+        present[index] = 1
+        if present.number_set() == number:
+            gate.open()
+        return gate.hold(os.getpid())
+
+    return meet
+
+
 class RunLog:
     """What became of each item: how often it ran, where its last run was, and in what company.
 
@@ -335,15 +348,20 @@ def leaves_nothing(timeout=2.0):
 def assert_repeatable_without_growth(action, times=8):
     """Repeating action leaves nothing; a private mapping lost per call would show in the total.
 
-    A few private mappings may come and stay: the allocator keeps arenas, glibc keeps stacks.
+    A few private mappings may come and stay: the allocator keeps arenas, glibc keeps stacks, more
+    of them where threads are slow to end. So only what comes in each of three rounds is lost.
     """
     with leaves_nothing():
         action()
-    total = len(mappings())
-    with leaves_nothing():
-        for _ in range(times):
-            action()
-    assert len(mappings()) < total + times
+
+    def grows():
+        total = len(mappings())
+        with leaves_nothing():
+            for _ in range(times):
+                action()
+        return len(mappings()) >= total + times
+
+    assert not all(grows() for _ in range(3))
 
 
 def kill_leftover_children(before):

@@ -10,7 +10,7 @@ import time
 import pytest
 from event_loops import Ticker, collect, is_finished, waiting
 from markers import measures_time
-from support import Gate, SharedInts, identity, thread_count
+from support import Gate, SharedInts, identity
 
 from fast_map import fast_map
 
@@ -109,8 +109,7 @@ def test_other_tasks_run_every_ten_milliseconds(run, make):
             async for _ in mapped:
                 pass
             await asyncio.sleep(0.02)
-        assert ticker.longest_cpu_time() < 0.05
-        return ticker.longest_block()
+        return max(ticker.longest_cpu_time(), ticker.longest_block())
 
     # What a virtual machine's host takes from it nobody counts: one run of three will do.
     blocks = []
@@ -129,12 +128,12 @@ def test_nobody_polls_and_no_thread_helps():
 
     async def wait():
         mapped = fast_map(gate.hold, range(2))
-        threads = thread_count()
+        threads = set(os.listdir("/proc/self/task"))
         task = await waiting(mapped)
         looks = selector.looks
         await asyncio.sleep(0.6)
         assert selector.looks - looks <= 4
-        assert thread_count() == threads
+        assert set(os.listdir("/proc/self/task")) <= threads
         gate.open()
         assert [await task, *[result async for result in mapped]] == [0, 1]
 

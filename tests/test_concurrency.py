@@ -14,24 +14,11 @@ from pathlib import Path
 
 import pytest
 from markers import time_limit
-from support import Gate, SharedInts, child_pids, drain, identity, leaves_nothing
+from support import Gate, SharedInts, child_pids, drain, identity, leaves_nothing, meeting
 
 from fast_map import fast_map
 
 KINDS = pytest.mark.parametrize("kind", [list, iter], ids=["list", "iterator"])
-
-
-def meeting(number):
-    """An fn that returns, its process id, only once `number` items have been started."""
-    present, gate = SharedInts(number), Gate()
-
-    def meet(index):
-        present[index] = 1
-        if present.number_set() == number:
-            gate.open()
-        return gate.hold(os.getpid())
-
-    return meet
 
 
 def most_at_once(spans):
@@ -317,13 +304,22 @@ def supervisor_wakes(pid):
 
 
 def test_nobody_looks_often_at_a_task_that_sleeps():
-    with fast_map(time.sleep, [1.2]) as mapped:
+    started, gate = SharedInts(), Gate()
+
+    def hold(_):
+        started[0] = 1
+        return gate.hold()
+
+    with fast_map(hold, range(1)) as mapped:
         (pid,) = child_pids()
+        started.wait_for()
         time.sleep(0.3)
-        before = supervisor_wakes(pid)
+        begin, before = time.monotonic(), supervisor_wakes(pid)
         time.sleep(0.7)
-        # With a look every 16 ms there would be 43, with one every 64 ms there are 11.
-        assert supervisor_wakes(pid) - before < 20
+        wakes, duration = supervisor_wakes(pid) - before, time.monotonic() - begin
+        # With a look every 16 ms there would be 43 in 0.7 s, with one every 64 ms there are 11.
+        assert wakes / duration < 20 / 0.7
+        gate.open()
         next(mapped)
 
 

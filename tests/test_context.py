@@ -11,7 +11,7 @@ import time
 import weakref
 
 import pytest
-from support import leaves_nothing, pids_of_two_workers, run_script
+from support import leaves_nothing, meeting, pids_of_two_workers, run_script
 
 from fast_map import fast_map
 
@@ -31,13 +31,19 @@ def settings():
 
 
 def look(_=None):
-    time.sleep(0.005)  # so that threads are added
     return variable.get(), str(1 / decimal.Decimal(3))
 
 
 def threads_that_look(**options):
-    """What the threads of a map see, and how many they are."""
-    seen = list(fast_map(lambda _: (look(), threading.get_native_id()), range(100), **options))
+    """What the threads of a map see, one for each of its items, and how many they are."""
+    meet = meeting(8)
+
+    def look_together(number):
+        seen = look()
+        meet(number)
+        return seen, threading.get_native_id()
+
+    seen = list(fast_map(look_together, range(8), **options))
     return {what for what, _ in seen}, len({thread for _, thread in seen})
 
 
@@ -48,7 +54,7 @@ CALLERS = {("the caller's", "0.33333")}
 def test_all_threads_have_the_context_of_the_call(settings, where):
     seen, threads = threads_that_look(**where)
     assert seen == CALLERS
-    assert threads > 2  # more than the main threads of the workers
+    assert threads == 8  # more than the main threads of the workers
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -102,7 +108,7 @@ def test_what_the_initializer_sets_holds_in_its_threads(settings, where):
 
     seen, threads = threads_that_look(initializer=initializer, **where)
     assert seen == {("the initializer's", "0.3333333")}
-    assert threads > 1
+    assert threads == 8
 
 
 def test_what_the_main_module_sets_holds_in_workers_of_the_fork_server():
@@ -151,16 +157,19 @@ def test_new_threads_are_traced_as_those_of_threading(where, setter, getter):
         return None
 
     def numbers():
-        for _ in range(100):
-            yield getter() is trace
+        for number in range(8):
+            yield number, getter() is trace
 
-    def is_traced(input_is):
-        time.sleep(0.005)
+    meet = meeting(8)
+
+    def is_traced(numbered):
+        number, input_is = numbered
+        meet(number)
         in_main_thread = threading.get_native_id() == os.getpid()
         return input_is, in_main_thread or getter() is trace, in_main_thread
 
     with new_threads_have(setter, trace):
-        results = list(fast_map(is_traced, numbers(), **where))
+        results = list(fast_map(is_traced, numbers(), **{"procs_limit": 2, **where}))
     inputs, threads, in_main_thread = map(set, zip(*results, strict=True))
     assert inputs == threads == {True}
     assert False in in_main_thread

@@ -6,7 +6,7 @@ import time
 from importlib import _bootstrap
 
 import pytest
-from support import identity, run_script
+from support import PATIENCE, identity, run_script
 
 from fast_map import _imports, fast_map
 
@@ -21,25 +21,28 @@ def test_fn_may_import_what_another_thread_is_importing(importer):
 @contextlib.contextmanager
 def another_thread(work):
     """Has it do that over and over."""
-    stop = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
 
     def go_on():
         while not stop.is_set():
-            work(stop)
+            work(begun, stop)
 
     thread = threading.Thread(target=go_on)
     thread.start()
+    assert begun.wait(PATIENCE)
     yield
     stop.set()
     thread.join()
 
 
-def import_until(stop):
+def import_until(begun, stop):
     with _bootstrap._ModuleLockManager("never_there"):
+        begun.set()
         stop.wait()
 
 
-def fail_to_import(stop):
+def fail_to_import(begun, stop):
+    begun.set()
     with contextlib.suppress(ImportError):
         import never_there  # noqa: F401
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from support import leaves_nothing, wait_until
 
-from fast_map import fast_map
+from fast_map import _worker, fast_map
 
 METHODS = ["fork", "forkserver"]
 
@@ -73,7 +73,8 @@ def test_and_more_than_a_pipe_holds_if_somebody_reads():
     assert sorted(number for number, _ in taken) == list(range(2000))
 
 
-def test_a_queue_that_nobody_reads_does_not_hold_the_end_up_for_long(capfd):
+def test_a_queue_that_nobody_reads_does_not_hold_the_end_up_for_long(capfd, monkeypatch):
+    monkeypatch.setattr(_worker, "_FINISH_MOST", 0.5)
     log = multiprocessing.Queue()
     begin = time.monotonic()
     with leaves_nothing():

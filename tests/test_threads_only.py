@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import weakref
+from contextlib import suppress
 
 import pytest
 from markers import time_limit
@@ -133,17 +134,20 @@ def test_nothing_is_kept_of_what_was_not_taken(kind, end):
 
 def test_reference_counts_are_as_before():
     thing = Thing()
-    before = sys.getrefcount(thing), sys.getrefcount(identity), sys.getrefcount(None)
+
+    def counts():
+        return sys.getrefcount(thing), sys.getrefcount(identity)
+
+    before, before_of_none = counts(), sys.getrefcount(None)
     for _ in range(3):
         list(fast_map(identity, [thing] * 2000))
         list(fast_map(identity, itertools.repeat(thing, 2000)))
         it = fast_map(identity, itertools.repeat(thing))
         next(it)
         it.close()
-    after = sys.getrefcount(thing), sys.getrefcount(identity), sys.getrefcount(None)
+    assert wait_until(lambda: counts() == before)  # threads are not waited for for long
     # None comes and goes elsewhere too, and is immortal from 3.12 on.
-    assert after[:2] == before[:2]
-    assert abs(after[2] - before[2]) < 1000
+    assert abs(sys.getrefcount(None) - before_of_none) < 1000
 
 
 class Holder:
@@ -378,16 +382,18 @@ def test_computing_items_get_few_threads(caller):
 
 def test_fn_that_is_no_python_code_lets_others_run():
     """No byte code is run between its items, at which a thread would give up the GIL."""
-    start = time.monotonic()
-    it = fast_map(sum, [range(300_000)] * 300, threads_limit=1)
-    for _ in range(5):
-        time.sleep(0.001)
-    others = time.monotonic() - start
-    next(it)
-    first = time.monotonic() - start
-    list(it)
-    assert first < (time.monotonic() - start) / 2
-    assert others < (time.monotonic() - start) / 2
+
+    def others_have_run_by_half_time():
+        start = time.monotonic()
+        it = fast_map(sum, [range(300_000)] * 300, threads_limit=1)
+        for _ in range(5):
+            time.sleep(0.001)
+        next(it)
+        so_far = time.monotonic() - start
+        list(it)
+        return so_far < (time.monotonic() - start) / 2
+
+    assert any(others_have_run_by_half_time() for _ in range(3))
 
 
 # The end
@@ -420,7 +426,7 @@ def test_the_end_does_not_wait_for_threads_in_fn(end):
     with leaves_nothing():
         it = fast_map(fn, iter(made), threads_limit=3)
         del made, fn
-        assert wait_until(lambda: len(begun) == 3)
+        assert wait_until(lambda: len(begun) == 3 and "fm-feeder" not in thread_names())
         if end == "close":
             it.close()
         elif end == "drop":
@@ -497,23 +503,24 @@ def test_several_threads_use_maps_at_once():
 
 
 def test_an_interrupt_reaches_the_caller():
-    gate, waits = Gate(), threading.Event()
+    gate, it = Gate(), None
+
+    def caller_waits():
+        with suppress(TimeoutError):
+            it.next(timeout=0)
+        return False
 
     def interrupt(index):
-        waits.wait()
-        time.sleep(0.05)
         if index == 0:
+            with pytest.raises(ValueError, match="already executing"):
+                wait_until(caller_waits)
             os.kill(os.getpid(), signal.SIGINT)
         gate.hold()
-
-    def interrupted(it):
-        waits.set()
-        next(it)
 
     with leaves_nothing():
         it = fast_map(interrupt, range(2))
         with pytest.raises(KeyboardInterrupt):
-            interrupted(it)
+            next(it)
         gate.open()
         assert list(it) == []
 

@@ -8,9 +8,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
-from support import SharedInts, leaves_nothing, nap
+from support import PATIENCE, SharedInts, leaves_nothing, nap
 
-from fast_map import TaskTimeout, fast_map
+from fast_map import TaskTimeout, _worker, fast_map
 
 KINDS = pytest.mark.parametrize("options", [{}, {"start_method": "forkserver"}], ids=str)
 
@@ -44,8 +44,11 @@ def test_what_an_executor_has_been_given_is_done(tmp_path, options, capfd):
     assert capfd.readouterr().err == ""
 
 
+pair = threading.Barrier(2)
+
+
 def start_thread(path):
-    time.sleep(0.1)  # so that each item has a thread of its own
+    pair.wait(PATIENCE)  # for another thread
     threading.Thread(target=write_late, args=(path,)).start()
     return threading.current_thread().name
 
@@ -74,7 +77,9 @@ def test_processes_of_an_executor_that_fn_has_not_shut_down_end(capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_a_thread_that_goes_on_is_given_up_and_named(capfd):
+def test_a_thread_that_goes_on_is_given_up_and_named(capfd, monkeypatch):
+    monkeypatch.setattr(_worker, "_FINISH_MOST", 0.5)
+
     def start_endless(_):
         threading.Thread(target=nap, args=(600,), name="endless").start()
 
@@ -102,7 +107,7 @@ def test_threads_of_items_that_still_run_do_not_hold_the_end_up(capfd):
 
 def test_an_item_does_not_fail_because_its_process_ends_for_another():
     """Its manager ends with the process, and some time before it, so that it would."""
-    runs, other_has_ended = SharedInts(2), SharedInts()
+    runs = SharedInts(2)
 
     def use_manager(number):
         runs[number] += 1
@@ -111,7 +116,7 @@ def test_an_item_does_not_fail_because_its_process_ends_for_another():
         multiprocessing.util.Finalize(None, time.sleep, (0.3,), exitpriority=-1)
         with multiprocessing.managers.SyncManager() as manager:
             shared = manager.dict()
-            while not other_has_ended[0]:
+            while runs[number] == 1:  # until its process ends
                 time.sleep(0.01)
                 shared["key"] = number
             return dict(shared)
@@ -126,6 +131,5 @@ def test_an_item_does_not_fail_because_its_process_ends_for_another():
         use_manager, late_neighbour(), task_timeout=3, return_exceptions=True, procs_limit=1
     )
     assert isinstance(next(it), TaskTimeout)
-    other_has_ended[0] = 1
     assert list(it) == [{}]
     assert runs[1] == 2

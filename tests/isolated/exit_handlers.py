@@ -5,6 +5,8 @@ import sys
 import threading
 import weakref
 
+from support import PATIENCE
+
 from fast_map import fast_map
 
 
@@ -13,11 +15,15 @@ class Holder:
         print("deleted")
 
 
+input_ended = threading.Event()
+
+
 def source():
     try:
         yield from range(10_000)
     finally:
         print("input ended")
+        input_ended.set()
 
 
 holder = Holder()
@@ -30,3 +36,4 @@ if sys.argv[1] == "finished":
 else:
     next(it)
 it.close()
+assert input_ended.wait(PATIENCE)  # close() itself does not wait long for the input's thread
