@@ -14,7 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from support import PATIENCE, die_of, run_script
+from support import PATIENCE, SharedInts, die_of, run_script
 
 from fast_map import fast_map
 
@@ -70,13 +70,17 @@ def debug():
 
 
 def share_a_connection_among_threads():
-    kept = []
+    kept, begun = [], SharedInts(2)
+
+    def connect():
+        kept.append(sqlite3.connect(":memory:"))
 
     def query(item):
-        time.sleep(0.05)
+        begun[item] = 1
+        begun.wait_for_number(2)  # and so a second thread is added
         return kept[0].execute("select ?", [item]).fetchone()
 
-    list(fast_map(query, range(20), initializer=lambda: kept.append(sqlite3.connect(":memory:"))))
+    list(fast_map(query, range(2), procs_limit=1, initializer=connect))
 
 
 def show_progress_without_tqdm():
@@ -85,11 +89,14 @@ def show_progress_without_tqdm():
 
 
 def set_a_handler_in_fn():
-    def fn(_):
-        time.sleep(0.005)  # so that threads are added
+    begun = SharedInts(2)
+
+    def fn(item):
+        begun[item] = 1
+        begun.wait_for_number(2)  # and so a second thread is added
         signal.signal(signal.SIGUSR2, signal.SIG_DFL)
 
-    list(fast_map(fn, range(1000)))
+    list(fast_map(fn, range(2), procs_limit=1))
 
 
 def start_with_no_process_left():

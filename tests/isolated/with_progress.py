@@ -1,8 +1,12 @@
-"""Sums numbers behind a bar, in the way that the argument says."""
+"""Sums numbers behind a bar, in the way that the argument says.
+
+If a path is given too, the second half of the numbers waits for that file.
+"""
 
 import asyncio
 import sys
 import time
+from pathlib import Path
 
 from fast_map import fast_map, fast_map_async
 
@@ -13,6 +17,8 @@ def nap(number):
     time.sleep(600 if HOW == "stuck" and number >= 20 else 0.05)
     if HOW == "fail" and number == 20:
         raise LookupError(number)
+    while number >= 20 and not all(Path(path).exists() for path in sys.argv[2:]):
+        time.sleep(0.01)
     return number
 
 
