@@ -80,6 +80,7 @@ struct engine_shared {
     fm_atomic_u32 ended;                       /* workers whose pool was over */
     fm_atomic_u32 most_thread;                 /* the highest thread number that ran an item */
     fm_atomic_u64 flags[8];                    /* for the test */
+    fm_atomic_u32 gate;                        /* likewise, a futex */
     fm_atomic_u32 births[ENGINE_MOST_WORKERS]; /* processes */
     fm_atomic_u32 ran_by[ENGINE_MOST_WORKERS]; /* items */
     fm_atomic_u32 runs[];                      /* of each item */

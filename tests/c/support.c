@@ -124,6 +124,14 @@ test_check_quick(int64_t start, int64_t most)
     }
 }
 
+void
+test_end_late(const char *why)
+{
+    (void)fprintf(stderr, "late: %s\n", why);
+    (void)fflush(stdout);
+    _exit(CHECK_LATE);
+}
+
 uint64_t
 test_random(uint64_t *state)
 {
@@ -168,7 +176,8 @@ test_dawdle(uint64_t *state)
 /* ---- the watch ---- */
 
 #define STALLED (100 * FM_MILLISECOND)
-#define GRACE FM_SECOND
+#define GRACE (20 * FM_SECOND)
+#define LOOK_EACH FM_SECOND
 
 struct watch {
     fm_atomic_u64 last_event;
@@ -219,11 +228,17 @@ is_due_and_stalled(const fm_atomic_u32 *word)
 static bool
 is_lost(fm_atomic_u32 *word)
 {
+    int64_t each = watch->grace < LOOK_EACH ? watch->grace : LOOK_EACH;
+    int64_t end = fm_clock_now() + watch->grace;
     int result = -EAGAIN;
-    while (result == -EAGAIN && is_due_and_stalled(word)) {
-        result = __real_fm_futex_wait(word, fm_load_relaxed(word), watch->grace);
+    while ((result == -EAGAIN || result == -ETIMEDOUT) && is_due_and_stalled(word)) {
+        bool is_known = fm_load_relaxed(&watch->lost) > 0;
+        if (result == -ETIMEDOUT && (is_known || fm_clock_now() >= end)) {
+            return true;
+        }
+        result = __real_fm_futex_wait(word, fm_load_relaxed(word), each);
     }
-    return result == -ETIMEDOUT && is_due_and_stalled(word);
+    return false;
 }
 
 int

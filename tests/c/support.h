@@ -31,6 +31,9 @@ void test_run(const char *name, void (*run)(void *), void *argument);
  * few times. */
 void test_check_quick(int64_t start, int64_t most);
 
+/* The same where the scenario has seen otherwise that the machine was late. */
+_Noreturn void test_end_late(const char *why);
+
 pthread_t test_thread(void *(*run)(void *), void *argument);
 void test_join_thread(pthread_t thread);
 

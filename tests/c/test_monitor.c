@@ -182,8 +182,9 @@ lose_ring(void *ignored)
                                      .threads_limit = 1,
                                      .items = 2,
                                      .buffersize = 8,
-                                     .burst = 1,
-                                     .burst_pause = 100 * FM_MILLISECOND,
+                                     .pause_at = 1, /* item 1 comes when item 0 is settled */
+                                     .pause = FM_MILLISECOND,
+                                     .stays_open = true, /* the end of the input rings, too */
                                      .forked = true,
                                      .run = run_briefly};
     (void)ignored;
@@ -205,7 +206,7 @@ lose_ring(void *ignored)
     CHECK_EQUAL(value.outcome, FM_OUTCOME_CRASHED);
     CHECK(engine_next(&engine, &value));
     CHECK_EQUAL(value.outcome, FM_OUTCOME_RESULT);
-    /* The item came after a tenth of a second, the slice would have ended after a quarter. */
+    /* The slice would have ended after a quarter of a second. */
     test_check_quick(start, 180 * FM_MILLISECOND);
     engine_stop(&engine);
 }
@@ -320,6 +321,15 @@ lose_sight(void *ignored)
     CHECK_EQUAL(fm_load_relaxed(&engine.shared->ended), 1);
 }
 
+static void
+run_poison_later(struct engine *engine, unsigned worker, uint64_t item)
+{
+    while (item == POISON && fm_load_relaxed(&engine->shared->flags[0]) == 0) {
+        test_sleep(FM_MILLISECOND);
+    }
+    run_poison(engine, worker, item);
+}
+
 /* Without a nursery, when it has died, workers are not replaced, and the rest goes on. */
 static void
 lose_nursery(void *ignored)
@@ -330,9 +340,10 @@ lose_nursery(void *ignored)
     (void)ignored;
     options.replaces = true;
     options.retries = 3;
-    options.burst_pause = FM_MILLISECOND;
+    options.run = run_poison_later;
     engine_start(&engine, &options);
     CHECK_EQUAL(kill(engine.nursery, SIGKILL), 0);
+    fm_store_relaxed(&engine.shared->flags[0], 1);
     take_all(&engine, &crash);
     CHECK_EQUAL(engine.crashed, 1);
     CHECK_EQUAL(fm_load_relaxed(&engine.shared->runs[POISON]), 1);
