@@ -78,7 +78,7 @@ def test_one_that_cancels_itself_or_is_cancelled_by_others_is_an_item_that_faile
         if number == 4:
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(600 if number < 4 else 0)
         return number
 
     results = list(yielding(fn, range(6), procs_limit=1))
@@ -152,10 +152,11 @@ def test_lost_items_are_run_again_one_at_a_time():
 
     async def fn(number):
         with log.run(number) as run:
-            await asyncio.sleep(0.02)
+            while log.runs.number_set() < 12:
+                await asyncio.sleep(0.005)
             if number == 5 and run == 1:
                 die(lambda: os._exit(3))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(600 if run == 1 else 0.1)
             return number
 
     assert list(fast_map(fn, range(12), retries=1, procs_limit=1)) == list(range(12))
@@ -237,18 +238,20 @@ def test_the_time_of_each_item_counts_from_its_own_start():
 
 
 def test_close_ends_thousands_at_once():
-    started = SharedInts(5000)
-
     async def start(number):
         started[number] = 1
         await never_end(number)
 
-    with leaves_nothing():
-        mapped = fast_map(start, range(5000))
-        started.wait_for_number(5000)
-        start_of_close = time.monotonic()
-        mapped.close()
-        assert time.monotonic() - start_of_close < 1
+    seconds = []
+    for _ in range(3):
+        started = SharedInts(5000)
+        with leaves_nothing():
+            mapped = fast_map(start, range(5000))
+            started.wait_for_number(5000)
+            start_of_close = time.monotonic()
+            mapped.close()
+            seconds.append(time.monotonic() - start_of_close)
+    assert min(seconds) < 1
 
 
 @KINDS
@@ -285,33 +288,35 @@ def test_it_keeps_nobody_if_it_is_stubborn():
         return number
 
     leftovers = set()
-    start = time.monotonic()
-    with leaves_nothing():
-        assert list(fast_map(fn, [0])) == [0]
-        assert time.monotonic() - start < 3
+    seconds = []
+    for _ in range(3):
+        start = time.monotonic()
+        with leaves_nothing():
+            assert list(fast_map(fn, [0])) == [0]
+            seconds.append(time.monotonic() - start)
+    assert min(seconds) < 3
 
 
 def test_it_is_cancelled_where_the_map_is_left_early_too():
-    async def leave_behind(number):
+    async def leave_behind(number, item):
+        await asyncio.wait([item])
+        done[number] = 1
         try:
             await asyncio.sleep(600)
         finally:
             cancelled[number] = 1
 
     async def fn(number):
-        leftovers.add(asyncio.create_task(leave_behind(number)))
-        await asyncio.sleep(0)
-        started[number] = 1
+        leftovers.add(asyncio.create_task(leave_behind(number, asyncio.current_task())))
         return number
 
     leftovers = set()
     seconds = []
     for _ in range(3):
-        started, cancelled = SharedInts(8), SharedInts(8)
+        done, cancelled = SharedInts(8), SharedInts(8)
         with leaves_nothing():
             mapped = fast_map(fn, itertools.count(), buffersize=8)
-            started.wait_for_number(8)
-            time.sleep(0.1)  # no item runs any more
+            done.wait_for_number(8)
             start = time.monotonic()
             mapped.close()
             seconds.append(time.monotonic() - start)

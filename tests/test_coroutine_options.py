@@ -6,6 +6,7 @@ import time
 
 import pytest
 from markers import time_limit
+from support import PATIENCE, SharedInts
 
 from fast_map import fast_map
 
@@ -42,9 +43,18 @@ def test_items_become_calls(options, items, expected, feed):
 
 @pytest.mark.parametrize("feed", [list, iter])
 def test_unordered_results_come_as_they_are_there(feed):
-    delays = [0.6, 0.3, 0.0]
-    with fast_map(wait_and_return, feed(delays), ordered=False, procs_limit=1) as mapped:
-        assert list(mapped) == sorted(delays)
+    taken = SharedInts(3)
+
+    async def wait_for_the_next(number):
+        while number < 2 and not taken[number + 1]:
+            await asyncio.sleep(0.005)
+        return number
+
+    with fast_map(wait_for_the_next, feed(range(3)), ordered=False, procs_limit=1) as mapped:
+        for expected in (2, 1, 0):
+            assert mapped.next(timeout=PATIENCE) == expected
+            taken[expected] = 1
+        assert list(mapped) == []
 
 
 @pytest.mark.parametrize("options", [{}, {"ordered": False}])

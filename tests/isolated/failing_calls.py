@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 
-from support import SharedInts, leaves_nothing, mappings
+from support import SharedInts, leaves_nothing, mappings, wait_until
 
 from fast_map import WorkerCrashed, fast_map
 
@@ -39,8 +39,14 @@ MOST = 4  # of those that are made often, so many are tried
 HANG_LIMIT = 15
 COUNT = 16
 
+POLL = list(CALLS).index("poll")
+
+faults = ctypes.CDLL(None)
+
 
 def blocks_a_little(number):
+    if number == 0:  # else all items may be done before a supervisor is given a CPU
+        wait_until(lambda: faults.faults_count(POLL, True), HANG_LIMIT)
     time.sleep(0.002)
     return number, b"x" * 300
 
@@ -120,7 +126,7 @@ def code_of_extension():
     return min(int(r[0], 16) for r in ranges), max(int(r[1], 16) for r in ranges)
 
 
-def run_with(faults, make_map, *fault):
+def run_with(make_map, *fault):
     faults.faults_arm(*fault)
     signal.alarm(HANG_LIMIT)
     outcome = run(make_map)
@@ -129,9 +135,8 @@ def run_with(faults, make_map, *fault):
 
 
 def main(make_map, in_children):
-    faults = ctypes.CDLL(None)
     faults.faults_init(*map(ctypes.c_void_p, code_of_extension()))
-    outcome, _ = run_with(faults, make_map, 0, in_children, 0, 0)
+    outcome, _ = run_with(make_map, 0, in_children, 0, 0)
     assert outcome == "all", outcome
     numbers = {name: number for number, name in enumerate(CALLS)}
     counted = {name: faults.faults_count(numbers[name], in_children) for name in CALLS}
@@ -139,7 +144,7 @@ def main(make_map, in_children):
         with leaves_nothing():
             for _, nth, error in chosen:
                 print(call, nth, errno.errorcode[error], end=" ", flush=True)
-                outcome, hits = run_with(faults, make_map, numbers[call], in_children, nth, error)
+                outcome, hits = run_with(make_map, numbers[call], in_children, nth, error)
                 print(hits, outcome, flush=True)
 
 

@@ -14,6 +14,10 @@ def nap(index):
     return index
 
 
+def stay_unfinished(index):
+    time.sleep(600 if index else 0)
+
+
 def consume_begun():
     print(len(list(begun)))
 
@@ -49,13 +53,13 @@ if which == "begun, before the handler":
     atexit.register(consume_begun)
 elif which == "begun, after the handler":
     atexit.register(consume_begun)
-    begun = fast_map(nap, range(50))
+    begun = fast_map(stay_unfinished, range(50))
 elif which == "new, in a handler":
     atexit.register(consume_new)
 elif which == "left alive by a handler":
     atexit.register(leave_one_alive)
 elif which == "begun, in a finalizer":
-    begun = fast_map(nap, range(50))
+    begun = fast_map(stay_unfinished, range(50))
     Finalized(lambda begun=begun: print(len(list(begun))))
 elif which == "new, in a finalizer":
     Finalized(lambda fast_map=fast_map: print(len(list(fast_map(abs, range(20))))))
