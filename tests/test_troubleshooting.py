@@ -14,7 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from support import PATIENCE, SharedInts, die_of, run_script
+from support import PATIENCE, die_of, meeting, run_script
 
 from fast_map import fast_map
 
@@ -70,14 +70,13 @@ def debug():
 
 
 def share_a_connection_among_threads():
-    kept, begun = [], SharedInts(2)
+    kept, meet = [], meeting(2)
 
     def connect():
         kept.append(sqlite3.connect(":memory:"))
 
     def query(item):
-        begun[item] = 1
-        begun.wait_for_number(2)  # and so a second thread is added
+        meet(item)  # so that a second thread is added
         return kept[0].execute("select ?", [item]).fetchone()
 
     list(fast_map(query, range(2), procs_limit=1, initializer=connect))
@@ -89,11 +88,10 @@ def show_progress_without_tqdm():
 
 
 def set_a_handler_in_fn():
-    begun = SharedInts(2)
+    meet = meeting(2)
 
     def fn(item):
-        begun[item] = 1
-        begun.wait_for_number(2)  # and so a second thread is added
+        meet(item)  # so that a second thread is added
         signal.signal(signal.SIGUSR2, signal.SIG_DFL)
 
     list(fast_map(fn, range(2), procs_limit=1))

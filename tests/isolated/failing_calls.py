@@ -39,14 +39,14 @@ MOST = 4  # of those that are made often, so many are tried
 HANG_LIMIT = 15
 COUNT = 16
 
-POLL = list(CALLS).index("poll")
+NUMBERS = {name: number for number, name in enumerate(CALLS)}
 
 faults = ctypes.CDLL(None)
 
 
 def blocks_a_little(number):
     if number == 0:  # else all items may be done before a supervisor is given a CPU
-        wait_until(lambda: faults.faults_count(POLL, True), HANG_LIMIT)
+        wait_until(lambda: faults.faults_count(NUMBERS["poll"], True), HANG_LIMIT)
     time.sleep(0.002)
     return number, b"x" * 300
 
@@ -138,13 +138,12 @@ def main(make_map, in_children):
     faults.faults_init(*map(ctypes.c_void_p, code_of_extension()))
     outcome, _ = run_with(make_map, 0, in_children, 0, 0)
     assert outcome == "all", outcome
-    numbers = {name: number for number, name in enumerate(CALLS)}
-    counted = {name: faults.faults_count(numbers[name], in_children) for name in CALLS}
+    counted = {name: faults.faults_count(NUMBERS[name], in_children) for name in CALLS}
     for call, chosen in itertools.groupby(faults_of(counted), operator.itemgetter(0)):
         with leaves_nothing():
             for _, nth, error in chosen:
                 print(call, nth, errno.errorcode[error], end=" ", flush=True)
-                outcome, hits = run_with(make_map, numbers[call], in_children, nth, error)
+                outcome, hits = run_with(make_map, NUMBERS[call], in_children, nth, error)
                 print(hits, outcome, flush=True)
 
 
