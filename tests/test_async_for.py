@@ -109,7 +109,8 @@ def test_other_tasks_run_every_ten_milliseconds(run, make):
             async for _ in mapped:
                 pass
             await asyncio.sleep(0.02)
-        return max(ticker.longest_cpu_time(), ticker.longest_block())
+        assert ticker.longest_cpu_time() < 0.05
+        return ticker.longest_block()
 
     # What a virtual machine's host takes from it nobody counts: one run of three will do.
     blocks = []

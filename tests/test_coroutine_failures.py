@@ -238,20 +238,18 @@ def test_the_time_of_each_item_counts_from_its_own_start():
 
 
 def test_close_ends_thousands_at_once():
+    started = SharedInts(5000)
+
     async def start(number):
         started[number] = 1
         await never_end(number)
 
-    seconds = []
-    for _ in range(3):
-        started = SharedInts(5000)
-        with leaves_nothing():
-            mapped = fast_map(start, range(5000))
-            started.wait_for_number(5000)
-            start_of_close = time.monotonic()
-            mapped.close()
-            seconds.append(time.monotonic() - start_of_close)
-    assert min(seconds) < 1
+    with leaves_nothing():
+        mapped = fast_map(start, range(5000))
+        started.wait_for_number(5000)
+        start_of_close = time.monotonic()
+        mapped.close()
+        assert time.monotonic() - start_of_close < 1
 
 
 @KINDS
@@ -288,13 +286,10 @@ def test_it_keeps_nobody_if_it_is_stubborn():
         return number
 
     leftovers = set()
-    seconds = []
-    for _ in range(3):
-        start = time.monotonic()
-        with leaves_nothing():
-            assert list(fast_map(fn, [0])) == [0]
-            seconds.append(time.monotonic() - start)
-    assert min(seconds) < 3
+    start = time.monotonic()
+    with leaves_nothing():
+        assert list(fast_map(fn, [0])) == [0]
+        assert time.monotonic() - start < 3
 
 
 def test_it_is_cancelled_where_the_map_is_left_early_too():
