@@ -45,9 +45,11 @@ class _Bar:
     """A bar of tqdm's own, in a terminal or a notebook."""
 
     def __init__(self, kind: Any, description: str, total: int | None) -> None:
-        # No thread of tqdm's beside ours: this process may be about to fork again.
-        quiet = type("Bar", (kind,), {"monitor_interval": 0})
-        self._bar = quiet(
+        # No thread of tqdm's beside ours: this process may be about to fork again. And none but us
+        # closes the bar: of a map in a cycle the collector may finalize the bar first, which would
+        # close it with what it showed before.
+        ours = type("Bar", (kind,), {"monitor_interval": 0, "__del__": lambda bar: None})
+        self._bar = ours(
             desc=description or None,
             total=total,
             dynamic_ncols=True,
